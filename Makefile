@@ -1,0 +1,30 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+.PHONY: help venv test lint types unit sanity units contract integration smoke-newest bench demo demo-clean clean
+
+STEP = .venv/bin/python -m tests.tools.steps
+
+help:            ## show this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 16
+
+venv:            ## install the Debian packages and .venv
+	@sh tests/tools/set_up.sh
+
+test: venv       ## run every check and test; three quarters of an hour on two cores
+	@$(STEP)
+
+lint types unit sanity units contract integration smoke-newest: venv  ## run one step of make test
+	@$(STEP) $@
+
+bench: venv      ## measure against the raw tools
+	@sh tests/tools/as_root.sh .venv/bin/python -m tests.tools.bench
+
+demo: venv       ## build a web server master, deploy three servers, leave them running
+	@.venv/bin/python -m tests.tools.demo
+
+demo-clean: venv ## remove all that make demo made
+	@.venv/bin/python -m tests.tools.demo clean
+
+clean:           ## remove what tests and builds left in the checkout, .venv excepted
+	@sh tests/tools/as_root.sh sh tests/tools/clean.sh

@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plan deployments and reserve what they need."""
+
+from __future__ import annotations
+
+import typing as t
+import uuid
+
+from ansible.utils.display import Display
+
+from ..module_utils._core.errors import InvalidRequest
+from ..plugin_utils._actions.base import CatalogAction
+from ..plugin_utils._actions.snapshot import read_snapshot
+from ..plugin_utils._catalog.store import Writing
+from ..plugin_utils._planning.ledger import FreshNames, Ledger
+from ..plugin_utils._planning.planner import plan_deployment, plan_retirement
+from ..plugin_utils._planning.plans import DeploymentPlan, batch_by_provider
+from ..plugin_utils._planning.present import describe_plans
+from ..plugin_utils._planning.request import parse_deployments
+from ..plugin_utils._planning.world import ProviderView
+
+# A deployment is held over several tasks, whose steps renew it; between them nothing does.
+DEPLOYMENT_LEASE_S = 300.0
+
+
+class ActionModule(CatalogAction):
+    """Plans in one transaction with the reservation, so that no two runs can be promised the same thing."""
+
+    def perform(self) -> dict[str, t.Any]:
+        """Plan, reserve, show the plan, and return the work for each provider."""
+        requests = parse_deployments(self.get_list("deployments"))
+        retired = [str(name) for name in self.get_list("retire")]
+        observed = self._task.args.get("observed") or {}
+        views = {name: ProviderView.parse(name, seen) for name, seen in sorted(observed.items())}
+        if not views:
+            raise InvalidRequest("place", "no provider was observed", remedy="Run discover on the providers first.")
+        catalog_uuid = self.catalog.uuid
+        with self.catalog.transaction() as tx:
+            fresh = FreshNames(catalog_uuid, tx.next_number, lambda: str(uuid.uuid4()))
+            ledger = Ledger(read_snapshot(tx), views, fresh)
+            plans = [plan_retirement(ledger, name) for name in retired]
+            plans += [plan_deployment(ledger, request) for request in requests]
+            before = {key: (tx.get(*key) or None) for plan in plans for key in plan.rows}
+            operations = [self._reserve(tx, plan) for plan in plans if not plan.settled]
+        for line in describe_plans(plans):
+            Display().display(line)
+        diff = [
+            {
+                "before_header": " ".join(key),
+                "after_header": " ".join(key),
+                "before": row.body if row else "",
+                "after": after,
+            }
+            for plan in plans
+            for key, after in plan.rows.items()
+            for row in [before[key]]
+        ]
+        return {
+            "changed": any(not plan.settled for plan in plans),
+            "operations": [operation for operation in operations if operation],
+            "deployments": [plan.name for plan in plans],
+            "members": [member.to_record() for plan in plans for member in plan.members],
+            "work": batch_by_provider(plans),
+            "diff": diff,
+        }
+
+    def _reserve(self, tx: Writing, plan: DeploymentPlan) -> str:
+        """Write the plan's rows and lease what it works on; return the operation's id, "" when there is no work."""
+        owner = self.run_owner()
+        known = tx.get("deployment", plan.name)
+        body = plan.body if plan.body is not None else known.body if known else {"members": []}
+        # The deployment first: when another run has it, that is what this run has to be told.
+        tx.put("deployment", plan.name, body, verb="deploy", owner=owner)
+        for (kind, name), record in plan.rows.items():
+            tx.put(kind, name, record, verb="place", owner=owner)
+        if len(plan.targets) == 1 and plan.body is not None:
+            return ""
+        operation = tx.begin(
+            "retire" if plan.body is None else "deploy", plan.targets, owner=owner, lease_s=DEPLOYMENT_LEASE_S
+        )
+        return operation.id

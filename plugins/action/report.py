@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Show the servers."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.utils.display import Display
+
+from ..module_utils._core.activation import Answer, read_probe
+from ..module_utils._drivers.readiness import ask_all
+from ..plugin_utils._actions.base import CatalogAction
+from ..plugin_utils._catalog.objects import Row
+from ..plugin_utils._planning.table import format_table
+
+COLUMNS = ("server", "function", "master", "machine", "provider", "address", "state", "answer")
+ANSWER_S = 5.0
+
+
+class ActionModule(CatalogAction):
+    """Prints one line for each server, and asks the active ones whether they answer."""
+
+    only_reads = True
+
+    def perform(self) -> dict[str, t.Any]:
+        """Show the table and return its rows."""
+        wanted = [str(name) for name in self.get_list("deployments")]
+        machines = self.catalog.find("machine", **({"deployment": wanted} if wanted else {}))
+        clones = {row.name: row.body for row in self.catalog.find("clone")}
+        servers = [_describe(row, clones) for row in machines if row.body.get("server")]
+        if boolean(self._task.args.get("probe", True)):
+            self._ask(servers, machines)
+        lines = format_table(servers, COLUMNS) if servers else ["There are no servers."]
+        for line in lines:
+            Display().display(line)
+        return {"changed": False, "servers": servers}
+
+    def _ask(self, servers: t.Sequence[dict[str, t.Any]], machines: t.Sequence[Row]) -> None:
+        ready = {row.name: row.body.get("ready") for row in machines}
+        active = [server for server in servers if server["state"] == "active" and server["address"]]
+        probes = {
+            server["machine"]: read_probe(server["machine"], server["address"], ready[server["machine"]])
+            for server in active
+            if ready[server["machine"]]
+        }
+        answers = ask_all({name: probe for name, probe in probes.items() if probe}, limit_s=ANSWER_S)
+        for server in servers:
+            if server["machine"] in answers:
+                server["answer"] = _show_answer(answers[server["machine"]])
+
+
+def _describe(row: Row, clones: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    body = row.body
+    clone = clones.get(str(body.get("clone")), {})
+    nics = body["nics"]
+    return {
+        "server": body["server"],
+        "function": body.get("function"),
+        "master": clone.get("master"),
+        "machine": row.name,
+        "provider": body["provider"],
+        "address": nics[0]["address"] if nics else None,
+        "state": clone.get("stage"),
+        "answer": None,
+    }
+
+
+def _show_answer(answer: Answer | None) -> str:
+    if answer is None:
+        return "none"
+    return "connected" if answer.status is None else f"HTTP {answer.status}"

@@ -1,0 +1,319 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""libguestfs: guests' file systems, opened in an appliance and never by the host's kernel. Private to this collection.
+
+An appliance is a small virtual machine. It has no network, and whatever a hostile image does to a kernel that
+mounts it, it does in there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import re
+import secrets
+import signal
+import string
+import threading
+import typing as t
+
+from .._core import identity
+from .._core.errors import EncompassError, ToolFailed, Unsupported
+from .._core.guest_files import FILE, NOTHING, FileState
+from .._core.guestfs_errors import explained
+from .._core.inspection import describe_firmware, describe_layout, read_pretty_name
+
+_MEMORY_MIB = 512
+_JOURNALED = ("ext3", "ext4", "xfs", "btrfs")
+
+# A kernel that KVM cannot run may hang for ever; one that it can run is up within seconds. Remembered until a reboot.
+_KVM_LAUNCH_S = 45.0
+_KVM_IS_BROKEN = pathlib.Path("/run/encompass-images.no-kvm")
+
+
+class Disk(t.Protocol):
+    """A volume to add."""
+
+    @property
+    def path(self) -> str:
+        """Its file."""
+        raise NotImplementedError
+
+    @property
+    def format(self) -> str:
+        """Its format, never probed."""
+        raise NotImplementedError
+
+
+class FileSystem(t.Protocol):
+    """A file system to mount."""
+
+    @property
+    def device(self) -> str:
+        """``sda1`` of the guest's own volumes, or a name like ``vg/root``."""
+        raise NotImplementedError
+
+    @property
+    def mountpoint(self) -> str:
+        """Where."""
+        raise NotImplementedError
+
+    @property
+    def filesystem(self) -> str:
+        """Its type; empty when not known."""
+        raise NotImplementedError
+
+
+class Appliance:
+    """A running appliance with the volumes of some guests."""
+
+    def __init__(self, handle: t.Any, labels: t.Mapping[str, t.Sequence[str]]) -> None:
+        self.handle = handle
+        self._labels = labels
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can still be used."""
+        return bool(self.handle.is_ready())
+
+    @contextlib.contextmanager
+    def mounted(
+        self, guest: str, file_systems: t.Sequence[FileSystem], *, subject: str, read_only: bool = False
+    ) -> t.Iterator[t.Any]:
+        """Mount a guest's file systems and yield the library's handle; all is flushed when the block has ended."""
+        handle = self.handle
+        with explained(subject):
+            try:
+                for place in sorted(file_systems, key=lambda place: place.mountpoint.rstrip("/").count("/")):
+                    device = self._find_device(guest, place.device, subject)
+                    (handle.mount_ro if read_only else handle.mount)(device, place.mountpoint)
+                yield handle
+                handle.umount_all()
+                # Journaled file systems flush when they are unmounted; others (the EFI partition) only write out.
+                if not read_only and any(place.filesystem not in _JOURNALED for place in file_systems):
+                    handle.sync()
+            finally:
+                with contextlib.suppress(RuntimeError):
+                    handle.umount_all()
+
+    def _find_device(self, guest: str, device: str, subject: str) -> str:
+        plain = re.fullmatch(r"sd([a-z])(\d*)", device)
+        if not plain:
+            return re.sub(r"^(btrfsvol:)?", r"\1/dev/", device, count=1)
+        labels, index = self._labels[guest], string.ascii_lowercase.index(plain[1])
+        if index >= len(labels):
+            raise Unsupported(subject, f"its layout names {device}, but it has only {len(labels)} volumes")
+        return f"/dev/disk/guestfs/{labels[index]}{plain[2]}"
+
+
+@contextlib.contextmanager
+def open_appliance(
+    guests: t.Mapping[str, t.Sequence[Disk]],
+    *,
+    virt_type: str | None,
+    subject: str,
+    read_only: bool = False,
+    timeout_s: float | None = None,
+) -> t.Iterator[Appliance]:
+    """Launch an appliance with the volumes of all guests, of which there must be one.
+
+    Without ``timeout_s`` it may block for ever: then call it in a process that somebody watches. When the time is
+    over, qemu is killed, and whatever call waits for it fails; that ends as a :class:`ToolFailed` here.
+
+    Volumes are found by label, which is the disk's serial number: a kernel promises no order of the disks it finds.
+    """
+    letters = _make_label()
+    labels: dict[str, list[str]] = {}
+    disks: list[tuple[Disk, str]] = []
+    for name, volumes in guests.items():
+        labels[name] = [letters + _count_in_letters(len(disks) + index) for index in range(len(volumes))]
+        disks += zip(volumes, labels[name])
+    with contextlib.ExitStack() as stack:
+        if timeout_s is not None:
+            stack.enter_context(_limited(timeout_s, letters, subject))
+        handle = _launch(disks, virt_type, subject, read_only=read_only)
+        stack.callback(_close, handle)
+        yield Appliance(handle, labels)
+
+
+def _close(handle: t.Any) -> None:
+    with contextlib.suppress(RuntimeError):
+        handle.shutdown()
+    with contextlib.suppress(RuntimeError):
+        handle.close()
+
+
+@contextlib.contextmanager
+def _limited(timeout_s: float, mark: str, subject: str) -> t.Iterator[None]:
+    with _qemu_killed_after(timeout_s, mark) as was_killed:
+        try:
+            yield
+        except EncompassError as exc:
+            if was_killed.is_set():
+                raise ToolFailed(subject, f"libguestfs did not end within {timeout_s:g} s and was stopped") from exc
+            raise
+
+
+def _make_label() -> str:
+    """Return the start of an appliance's labels: the library takes 20 letters and nothing but letters."""
+    return "encompass" + "".join(secrets.choice(string.ascii_lowercase) for _letter in range(8))
+
+
+def _count_in_letters(index: int) -> str:
+    return "".join(string.ascii_lowercase[(index // 26**place) % 26] for place in (2, 1, 0))
+
+
+def _launch(disks: t.Sequence[tuple[Disk, str]], virt_type: str | None, subject: str, *, read_only: bool) -> t.Any:
+    """Return a launched handle; without a word on how to run it, KVM is tried first, if it is there at all."""
+    undecided = virt_type not in ("kvm", "qemu") and "LIBGUESTFS_BACKEND_SETTINGS" not in os.environ
+    if not undecided or not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return _launch_once(disks, subject, read_only=read_only, force_tcg=virt_type == "qemu")
+    if not _KVM_IS_BROKEN.exists():
+        with _qemu_killed_after(_KVM_LAUNCH_S, disks[0][1]), contextlib.suppress(EncompassError):
+            return _launch_once(disks, subject, read_only=read_only, force_tcg=False)
+    handle = _launch_once(disks, subject, read_only=read_only, force_tcg=True)
+    with contextlib.suppress(OSError):  # it started without KVM, so KVM is what kept it from starting
+        _KVM_IS_BROKEN.touch(mode=0o600)
+    return handle
+
+
+def _launch_once(disks: t.Sequence[tuple[Disk, str]], subject: str, *, read_only: bool, force_tcg: bool) -> t.Any:
+    try:
+        import guestfs
+    except ImportError as exc:
+        raise Unsupported(
+            subject,
+            "the Python binding of libguestfs is not installed for this interpreter",
+            remedy="Run encompass.images.hypervisor, and use the system's Python (ansible_python_interpreter).",
+        ) from exc
+    handle = guestfs.GuestFS(python_return_dict=True)
+    with explained(subject):
+        # What LIBGUESTFS_TRACE prints holds the content of the files that are written.
+        handle.set_trace(False)
+        handle.set_verbose(False)
+        handle.set_network(False)
+        handle.set_memsize(max(_MEMORY_MIB, handle.get_memsize() if "LIBGUESTFS_MEMSIZE" in os.environ else 0))
+        if "LIBGUESTFS_BACKEND" not in os.environ:
+            handle.set_backend("direct")
+        if force_tcg:
+            handle.set_backend_setting("force_tcg", "1")
+        for disk, label in disks:
+            # cachemode=writeback: what a guest has flushed is on the host's disk, also when a later one kills us all.
+            options = {} if read_only else {"cachemode": "writeback"}
+            handle.add_drive_opts(disk.path, format=disk.format, readonly=read_only, label=label, **options)
+        handle.launch()
+    return handle
+
+
+@contextlib.contextmanager
+def _qemu_killed_after(limit_s: float, mark: str) -> t.Iterator[threading.Event]:
+    """Kill the qemu that has ``mark`` in its command line when the block takes too long; set the event then.
+
+    The library offers no way to cancel a call, and does not tell qemu's process id before a launch is over. Other
+    threads of this process may have appliances of their own.
+    """
+    was_killed, is_over = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        if is_over.wait(limit_s):
+            return
+        was_killed.set()
+        while not is_over.wait(0.2):  # it may not even have started
+            for pid in _list_children():
+                with contextlib.suppress(OSError):
+                    if mark.encode() in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                        os.kill(pid, signal.SIGKILL)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield was_killed
+    finally:
+        is_over.set()
+        watcher.join()
+
+
+def _list_children() -> list[int]:
+    """Return the processes that this one has started (proc_pid_task(5))."""
+    found: list[int] = []
+    for path in pathlib.Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # the thread has ended
+            found += [int(child) for child in path.read_text(encoding="ascii").split()]
+    return found
+
+
+class _Image(t.NamedTuple):
+    path: str
+    format: str
+
+
+def inspect_image(path: str, format: str, timeout_s: float, *, virt_type: str | None = None) -> dict[str, t.Any]:
+    """Return ``{firmware, software, layout, sealed}`` of a system image; it is opened read-only.
+
+    Raises :class:`Unsupported` when libguestfs finds no operating system, or several.
+    """
+    subject = f"image {path}"
+    opened = open_appliance(
+        {"image": [_Image(path, format)]}, virt_type=virt_type, subject=subject, read_only=True, timeout_s=timeout_s
+    )
+    with opened as appliance, explained(subject):
+        return _inspect(appliance.handle, subject)
+
+
+def _inspect(handle: t.Any, subject: str) -> dict[str, t.Any]:
+    roots = handle.inspect_os()
+    if len(roots) != 1:
+        found = "no operating system" if not roots else f"{len(roots)} operating systems"
+        raise Unsupported(subject, f"libguestfs finds {found} in it", remedy="Give an image with exactly one.")
+    root = roots[0]
+    mountpoints = dict(handle.inspect_get_mountpoints(root))
+    filesystems = {place: handle.vfs_type(device) for place, device in mountpoints.items()}
+    for place in sorted(mountpoints, key=len):
+        handle.mount_ro(mountpoints[place], place)
+    survey = _list_existing(handle, identity.SURVEY)
+    keys = [place for place in survey if place.startswith("/etc/ssh/ssh_host_")]
+    has_loader = bool(_list_existing(handle, ["/boot/efi/EFI/*"]))
+    own = identity.read_identity(lambda place: _read_small(handle, place), survey)
+    return {
+        "firmware": describe_firmware(_list_partition_types(handle), has_efi_loader=has_loader),
+        "software": _describe_software(handle, root),
+        "layout": describe_layout(mountpoints, filesystems),
+        "sealed": identity.describe_sealing(own, survey, keys),
+    }
+
+
+def _list_existing(handle: t.Any, patterns: t.Sequence[str]) -> list[str]:
+    return [place for pattern in patterns for place in handle.glob_expand(pattern)]
+
+
+def _read_small(handle: t.Any, path: str) -> FileState:
+    if not handle.is_file(path, followsymlinks=True):
+        return NOTHING
+    return FileState(kind=FILE, content=handle.pread(path, 1 << 20, 0))
+
+
+def _describe_software(handle: t.Any, root: str) -> dict[str, t.Any]:
+    release = _read_small(handle, "/etc/os-release")
+    return {
+        "type": handle.inspect_get_type(root),
+        "distro": handle.inspect_get_distro(root),
+        # Of Debian, the library takes the bare version (12.1) for the product's name.
+        "product": read_pretty_name(release.content) or handle.inspect_get_product_name(root),
+        "major": handle.inspect_get_major_version(root),
+        "minor": handle.inspect_get_minor_version(root),
+        "hostname": handle.inspect_get_hostname(root),
+    }
+
+
+def _list_partition_types(handle: t.Any) -> list[str]:
+    types = []
+    for partition in handle.list_partitions():
+        disk, number = handle.part_to_dev(partition), handle.part_to_partnum(partition)
+        with contextlib.suppress(RuntimeError):  # a disk without a partition table
+            is_gpt = handle.part_get_parttype(disk) == "gpt"
+            types.append(
+                handle.part_get_gpt_type(disk, number) if is_gpt else f"{handle.part_get_mbr_id(disk, number):x}"
+            )
+    return types

@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run external tools: always a list, always a time limit, never a secret in it. Private to this collection."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import typing as t
+
+from .._core.errors import NoSpace, ToolFailed, Unsupported
+
+# A killed module must not leave its tools at work: setpriv (util-linux) has the kernel end them with us.
+_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
+
+
+def run_tool(
+    argv: t.Sequence[str],
+    *,
+    subject: str,
+    timeout_s: float,
+    stdin: bytes | None = None,
+    env: t.Mapping[str, str] | None = None,
+) -> str:
+    """Run a tool to its end and return its standard output.
+
+    Raises :class:`Unsupported` when it is not installed, :class:`NoSpace` when it met a full disk, and
+    :class:`ToolFailed` (with the last line it printed) when it failed or took longer than ``timeout_s``.
+    """
+    tool = shutil.which(argv[0])
+    if tool is None:
+        raise Unsupported(
+            subject, f"the program {argv[0]} is not installed here", remedy="Run encompass.images.hypervisor."
+        )
+    try:
+        done = subprocess.run(
+            [*_WITH_PARENT, tool, *argv[1:]],
+            input=stdin if stdin is not None else b"",
+            capture_output=True,
+            timeout=timeout_s,
+            env={**os.environ, "LC_ALL": "C", **(env or {})},
+            check=False,
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise ToolFailed(subject, f"{argv[0]} did not end within {timeout_s:g} s and was stopped") from exc
+    if done.returncode != 0:
+        raise _explain_failure(subject, argv[0], done.returncode, done.stderr.decode(errors="replace"))
+    return done.stdout.decode(errors="replace")
+
+
+def _explain_failure(subject: str, tool: str, code: int, stderr: str) -> ToolFailed | NoSpace:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    last = lines[-1] if lines else "it printed no reason"
+    if "No space left on device" in stderr or "Disk quota exceeded" in stderr:
+        return NoSpace(subject, f"{tool} met a full disk", remedy="Free room in the pool and run again.")
+    return ToolFailed(subject, f"{tool} failed (exit {code}): {last[:300]}")

@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""qemu-img: every call names every format and has a time limit. Private to this collection.
+
+Paths must be absolute: qemu takes what stands before a colon of any other name for a protocol.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from .._core.errors import InvalidRequest, NoSpace, ToolFailed
+from .process import run_tool
+
+# Named one by one, so that a later qemu with other defaults makes the same bytes.
+_QCOW2 = "compat=1.1,cluster_size=65536,refcount_bits=16,lazy_refcounts=off,preallocation=off"
+
+
+def create_overlay(path: str, base: str, *, base_format: str, virtual_bytes: int, subject: str) -> None:
+    """Make a qcow2 volume over ``base``."""
+    _run("create", "-q", "-f", "qcow2", "-o", _QCOW2, "-b", base, "-F", base_format, path, str(virtual_bytes),
+         paths=(path, base), subject=subject, timeout_s=60)  # fmt: skip
+
+
+def convert(source: str, source_format: str, target: str, *, subject: str, timeout_s: float) -> None:
+    """Make a flat qcow2 of an image; only its data, holes stay holes.
+
+    The clusters are written in order (no ``-W``), so that the same image gives the same bytes each time.
+    """
+    _run("convert", "-q", "-f", source_format, "-O", "qcow2", "-o", _QCOW2, source, target,
+         paths=(source, target), subject=subject, timeout_s=timeout_s)  # fmt: skip
+
+
+def resize(path: str, virtual_bytes: int, *, subject: str) -> None:
+    """Grow a qcow2 volume."""
+    _run("resize", "-q", "-f", "qcow2", path, str(virtual_bytes), paths=(path,), subject=subject, timeout_s=60)
+
+
+def compare(path: str, other: str, *, other_format: str, subject: str, timeout_s: float) -> None:
+    """Raise :class:`ToolFailed` unless the qcow2 volume holds what the other image holds."""
+    try:
+        _run("compare", "-q", "-f", "qcow2", "-F", other_format, path, other,
+             paths=(path, other), subject=subject, timeout_s=timeout_s)  # fmt: skip
+    except NoSpace:
+        raise
+    except ToolFailed as exc:
+        raise ToolFailed(subject, f"the copy could not be proved equal to {other}: {exc.problem}") from exc
+
+
+def measure(source: str, source_format: str, *, subject: str) -> int:
+    """Return how many bytes a flat qcow2 of an image takes."""
+    answer = _run("measure", "--output=json", "-f", source_format, "-O", "qcow2", "-o", _QCOW2, source,
+                  paths=(source,), subject=subject, timeout_s=300)  # fmt: skip
+    try:
+        return int(json.loads(answer)["required"])
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ToolFailed(subject, "qemu-img measure gave an answer that is not understood") from exc
+
+
+def _run(*arguments: str, paths: t.Sequence[str], subject: str, timeout_s: float) -> str:
+    for path in paths:
+        if not path.startswith("/"):
+            raise InvalidRequest(subject, f"the path {path!r} is not absolute", remedy="Give an absolute path.")
+    return run_tool(["qemu-img", *arguments], subject=subject, timeout_s=timeout_s)

@@ -1,0 +1,251 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A directory pool: its layout, its staging, what is published in it. Private to this collection.
+
+Everything is made under ``.staging`` and gets its name by one rename (or link) once it is on the disk, so whatever
+has a name is whole. A staged name tells the object and the process it belongs to: ``<kind>~<object>~<owner>``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import typing as t
+
+from .._core.errors import EncompassError, NotFound, ToolFailed
+from .._core.os_errors import explain_os_error
+
+_MODES = {"masters": 0o711, "masters/.sources": 0o700, "clones": 0o711, ".staging": 0o700}
+
+
+@contextlib.contextmanager
+def explained(subject: str, action: str) -> t.Iterator[None]:
+    """Turn the operating system's errors into ours."""
+    try:
+        yield
+    except OSError as exc:
+        raise explain_os_error(subject, action, exc) from exc
+
+
+def ensure_layout(pool: str, subject: str) -> None:
+    """Make the pool's own directories where they lack; the pool itself must be there."""
+    if not pathlib.Path(pool).is_dir():
+        raise NotFound(subject, f"the pool's directory {pool} is not there", remedy="Run encompass.images.hypervisor.")
+    with explained(subject, "prepare the pool"):
+        for name, mode in _MODES.items():
+            directory = pathlib.Path(pool, name)
+            if not directory.is_dir():
+                directory.mkdir(mode=mode, exist_ok=True)
+                directory.chmod(mode)
+
+
+def count_free_bytes(path: str, subject: str) -> int:
+    """Return what is free for us on the file system that holds ``path``, or that will hold it once it is made."""
+    nearest = next(place for place in (pathlib.Path(path), *pathlib.Path(path).parents) if place.exists())
+    with explained(subject, "see how much room there is"):
+        status = os.statvfs(nearest)
+    return status.f_bavail * status.f_frsize
+
+
+# Staging
+
+
+def stage_path(pool: str, kind: str, name: str) -> pathlib.Path:
+    """Return where this process stages an object."""
+    return pathlib.Path(pool, ".staging", f"{kind}~{name}~{_this_process()}")
+
+
+@contextlib.contextmanager
+def staged_directory(pool: str, kind: str, name: str, subject: str) -> t.Iterator[pathlib.Path]:
+    """Make a directory to work in; it is removed with all that is still in it."""
+    path = stage_path(pool, kind, name)
+    with explained(subject, "stage it"):
+        path.mkdir(mode=0o700)
+    try:
+        yield path
+    finally:
+        remove_tree(path, subject)
+
+
+def find_leftovers(pool: str, kind: str) -> dict[str, list[str]]:
+    """Return what killed runs of this host left in the staging directory, by object.
+
+    What belongs to a living process or to another host (the pool may be shared) is not left over.
+    """
+    found: dict[str, list[str]] = {}
+    try:
+        names = sorted(path.name for path in pathlib.Path(pool, ".staging").iterdir())
+    except OSError:
+        return found
+    for staged in names:
+        parts = staged.split("~")
+        if len(parts) == 3 and parts[0] == kind and _is_dead(parts[2]):
+            found.setdefault(parts[1], []).append(f"{pool}/.staging/{staged}")
+    return found
+
+
+def remove_tree(path: str | pathlib.Path, subject: str) -> None:
+    """Delete a directory or file with all that is in it; nothing there is success."""
+    target = pathlib.Path(path)
+    with explained(subject, "remove it"):
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+
+
+def _this_process() -> str:
+    return f"{_this_host()}-{_this_session()}-{os.getpid()}-{_start_time_of(os.getpid())}"
+
+
+def _is_dead(owner: str) -> bool:
+    host, _dash, rest = owner.partition("-")
+    session, _dash, process = rest.partition("-")
+    pid, _dash, start_time = process.partition("-")
+    if host != _this_host() or not pid.isdigit():
+        return False
+    return session != _this_session() or _start_time_of(int(pid)) != start_time
+
+
+def _this_host() -> str:
+    machine_id = _read_or_empty("/etc/machine-id").strip() or socket.gethostname()
+    return hashlib.sha256(machine_id.encode()).hexdigest()[:8]
+
+
+def _this_session() -> str:
+    """Return what differs after a reboot, and between two sets of process ids of one host."""
+    boot_id = _read_or_empty("/proc/sys/kernel/random/boot_id").strip()
+    return hashlib.sha256(f"{boot_id} {pathlib.Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:8]
+
+
+def _start_time_of(pid: int) -> str:
+    """Return when a process started, in the kernel's ticks (proc(5), field 22 of stat); empty when it is gone."""
+    fields = _read_or_empty(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else ""
+
+
+def _read_or_empty(path: str) -> str:
+    try:
+        return pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+# Publishing
+
+
+def flush(path: str | pathlib.Path, subject: str) -> None:
+    """Have a file's or directory's content on the disk."""
+    with explained(subject, "write it to the disk"):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def seal_file(path: pathlib.Path, mode: int, subject: str) -> None:
+    """Give a finished file its mode and have it on the disk."""
+    with explained(subject, "set its mode"):
+        path.chmod(mode)
+    flush(path, subject)
+
+
+def publish_directory(staged: pathlib.Path, target: str, subject: str) -> None:
+    """Give a finished directory its name; a directory of that name that is not empty is never replaced.
+
+    The caller flushes the directory above, once for a whole batch.
+    """
+    with explained(subject, "publish it"):
+        staged.chmod(0o711)
+    flush(staged, subject)
+    with explained(subject, "publish it"):
+        staged.rename(target)
+
+
+def publish_file(staged: pathlib.Path, target: str, subject: str) -> bool:
+    """Give a finished file its name beside the one it is staged under; False when a file has that name already."""
+    with explained(subject, "publish it"):
+        try:
+            os.link(staged, target, follow_symlinks=False)
+        except FileExistsError:
+            return False
+    flush(pathlib.Path(target).parent, subject)
+    return True
+
+
+def withdraw_directory(directory: str, trash: pathlib.Path, subject: str) -> None:
+    """Take a directory's name away and delete it; killed in between, it is a leftover."""
+    source = pathlib.Path(directory)
+    if source.is_symlink():
+        raise ToolFailed(subject, f"{directory} is a symbolic link, and is left alone")
+    with explained(subject, "delete it"):
+        source.rename(trash)
+    flush(source.parent, subject)
+    remove_tree(trash, subject)
+
+
+def withdraw_file(path: str, subject: str) -> None:
+    """Delete a published file; nothing there is success."""
+    remove_tree(path, subject)
+    flush(pathlib.Path(path).parent, subject)
+
+
+def write_json(content: t.Mapping[str, t.Any], path: str, staged: pathlib.Path, subject: str) -> None:
+    """Replace a small JSON file at once."""
+    with explained(subject, f"write {path}"):
+        staged.write_text(json.dumps(content, sort_keys=True, indent=1) + "\n", encoding="utf-8")
+        seal_file(staged, 0o600, subject)
+        staged.replace(path)
+    flush(pathlib.Path(path).parent, subject)
+
+
+def read_json(path: str, subject: str) -> dict[str, t.Any] | None:
+    """Return a small JSON file's content; None when it is not there."""
+    try:
+        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as exc:
+        raise ToolFailed(subject, f"cannot read {path}", remedy="Look at the file; delete it if it is broken.") from exc
+    return content if isinstance(content, dict) else None
+
+
+def list_volumes(directory: str, subject: str) -> dict[str, str] | None:
+    """Return the volumes (name to path) in a clone's directory; None when there is no such directory."""
+    path = pathlib.Path(directory)
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise ToolFailed(subject, f"{directory} is not a directory, and is left alone")
+    try:
+        names = sorted(entry.name for entry in path.iterdir())
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise explain_os_error(subject, "look at it", exc) from exc
+    return {name[: -len(".qcow2")]: f"{directory}/{name}" for name in names if name.endswith(".qcow2")}
+
+
+def list_clones(pool: str) -> list[str]:
+    """Return the names of all clones that are in the pool."""
+    try:
+        return sorted(entry.name for entry in pathlib.Path(pool, "clones").iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as exc:
+        raise explain_os_error(f"pool {pool}", "list its clones", exc) from exc
+
+
+def list_origins(pool: str) -> dict[str, dict[str, t.Any]]:
+    """Return what is written of the origin of each master in the pool, by master."""
+    directory = pathlib.Path(pool, "masters", ".sources")
+    found: dict[str, dict[str, t.Any]] = {}
+    for path in sorted(directory.glob("*.json")):
+        with contextlib.suppress(EncompassError):
+            found[path.stem] = read_json(str(path), f"pool {pool}") or {}
+    return found

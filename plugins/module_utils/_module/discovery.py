@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What module ``discover`` sees on a provider. Private to this collection."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import typing as t
+
+from .._core.domain import ARCHES
+from .._core.errors import EncompassError
+from .._core.provider import DomainSeen, NetworkSeen, PoolSeen
+from .._core.virt_type import VirtType, choose_virt_type
+from .._drivers import directories, host_facts, image_files, volumes
+from .._drivers.libvirt import LibvirtHost, open_host
+from .._drivers.virt_probe import prove_kvm
+
+Record = dict[str, t.Any]
+
+
+def discover(params: t.Mapping[str, t.Any]) -> Record:
+    """Return all that the provider has, as the module's result."""
+    with open_host(params["uri"], timeout_s=params["timeout_s"]) as host:
+        pools = [_see_pool(entry, host.observe_pools().get(entry["name"])) for entry in params["pools"]]
+        usable = [pool for pool in pools if pool["usable"]]
+        asked = {entry["name"] for entry in params["networks"]}
+        networks = [_describe_network(seen) for _name, seen in sorted(host.observe_networks().items())]
+        return {
+            "provider": _see_provider(host, params),
+            "pools": pools,
+            "networks": [network for network in networks if not asked or network["name"] in asked],
+            "domains": [_describe_domain(seen) for _name, seen in sorted(host.observe_domains().items())],
+            "volumes": [volume for pool in usable for volume in _list_volumes(pool)],
+            "masters": [master for pool in usable for master in _list_masters(pool)],
+        }
+
+
+def _see_provider(host: LibvirtHost, params: t.Mapping[str, t.Any]) -> Record:
+    seen = host.describe_host()
+    boot_id = host_facts.read_boot_id()
+    emulator, firmwares = _see_guests(host, seen.arch)
+    virt = _choose_virt(params, boot_id, emulator)
+    return {
+        "uri": params["uri"],
+        "hostname": host_facts.read_hostname(),
+        "arch": seen.arch,
+        "cpus": seen.cpus,
+        "memory_mib": seen.memory_mib,
+        "cpu_model": seen.cpu_model,
+        "cpu_features": list(seen.cpu_features),
+        "virt_type": virt.name,
+        "virt_reason": virt.reason,
+        "virt_requested": virt.requested,
+        "boot_id": boot_id,
+        "firmwares": list(firmwares),
+        "versions": {"libvirt": seen.libvirt_version, "qemu": seen.qemu_version},
+        "lock_manager": host_facts.read_lock_manager(),
+    }
+
+
+def _choose_virt(params: t.Mapping[str, t.Any], boot_id: str, emulator: str) -> VirtType:
+    return choose_virt_type(params["virt_type"], params["known"], boot_id, lambda: prove_kvm(emulator))
+
+
+def _see_guests(host: LibvirtHost, arch: str) -> tuple[str, tuple[str, ...]]:
+    """Return (emulator, firmwares) of emulated guests, which every host can have: KVM is not proved yet."""
+    with contextlib.suppress(EncompassError):
+        if arch in ARCHES:
+            guests = host.describe_guests(arch, "qemu")
+            return guests.emulator, guests.firmwares
+    return "", ()
+
+
+def _see_pool(asked: t.Mapping[str, t.Any], seen: PoolSeen | None) -> Record:
+    """Return one of the pools that the provider shall have, and what keeps it from being used."""
+    record: Record = {key: asked[key] for key in ("name", "type", "path", "shared")}
+    record.update(filesystem="", reflink=False, capacity_bytes=0, available_bytes=0)
+    problem = _find_problem(asked, seen)
+    if not problem:
+        file_system = directories.find_file_system(asked["path"])
+        capacity_bytes, available_bytes = directories.measure_room(asked["path"])
+        reflink = directories.can_reflink(asked["path"], file_system)
+        record.update(filesystem=file_system, reflink=reflink)
+        record.update(capacity_bytes=capacity_bytes, available_bytes=available_bytes)
+    return {**record, "usable": not problem, "problem": problem or None}
+
+
+def _find_problem(asked: t.Mapping[str, t.Any], seen: PoolSeen | None) -> str:
+    path = asked["path"]
+    problems = {
+        "libvirt has no pool of this name": seen is None,
+        f"libvirt has its pool of this name at {seen.path if seen else ''}": bool(seen and seen.path != path),
+        "the pool is not started": bool(seen and not seen.active),
+        f"{path} is not a directory": not pathlib.Path(path).is_dir(),
+        "it lacks the directories that the role encompass.images.hypervisor makes": not _has_layout(path),
+    }
+    return next((problem for problem, is_so in problems.items() if is_so), "")
+
+
+def _has_layout(path: str) -> bool:
+    return all(pathlib.Path(path, name).is_dir() for name in ("masters", "clones", ".staging"))
+
+
+def _describe_network(seen: NetworkSeen) -> Record:
+    network = seen.network
+    return {
+        "name": network.name,
+        "active": seen.active,
+        "mode": network.mode,
+        "bridge": network.bridge,
+        "subnet": network.subnet or None,
+        "gateway": network.gateway or None,
+        "dhcp_range": list(network.dhcp_range) or None,
+        "dhcp_hosts": [dataclasses.asdict(held) for held in network.reservations],
+    }
+
+
+def _describe_domain(seen: DomainSeen) -> Record:
+    domain = seen.domain
+    return {
+        "name": domain.name,
+        "uuid": domain.uuid,
+        "active": seen.active,
+        "cpus": domain.cpus,
+        "memory_mib": domain.memory_mib,
+        "disks": [disk.path for disk in domain.disks],
+        "macs": [nic.mac for nic in domain.nics],
+        "machine_metadata": dataclasses.asdict(domain.owner) if domain.owner else None,
+    }
+
+
+def _list_volumes(pool: Record) -> list[Record]:
+    found = []
+    for clone in volumes.list_clones(pool["path"]):
+        subject = f"clone {clone}"
+        listed = volumes.list_volumes(f"{pool['path']}/clones/{clone}", subject) or {}
+        for name, path in listed.items():
+            seen = image_files.see_file(path, subject)
+            if seen is not None:
+                found.append({"clone": clone, "name": name, "path": path, "allocated_bytes": seen.allocated_bytes})
+    return found
+
+
+def _list_masters(pool: Record) -> list[Record]:
+    found = []
+    for path in sorted(pathlib.Path(pool["path"], "masters").glob("*.qcow2")):
+        seen = image_files.see_file(str(path), f"master {path.stem}")
+        if seen is not None:
+            found.append(
+                {"digest": path.stem, "path": str(path), "fingerprint": seen.fingerprint, "pool": pool["name"]}
+            )
+    return found

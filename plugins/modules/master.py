@@ -1,0 +1,400 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Publish master images in the library, and remove them."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: master
+short_description: Import master images into a provider's library
+version_added: 0.1.0
+author:
+  - The encompass.images authors (@encompass-images)
+description:
+  - A master is a system image that is never booted, only cloned. This module converts foreign images to qcow2 files in
+    a pool of the provider, named by their SHA-256, finished, on the disk and read-only once they have their name.
+  - Before qemu opens an image its header is checked. Refused are images that need another file (a backing file, an
+    external data file), that are not of the format they are said to be, and that are encrypted, corrupt, not closed
+    cleanly, or hold internal snapshots or unknown features.
+  - The published file is inspected for its firmware, its file systems and its operating system.
+  - A master that is published and unchanged is left alone, and not read again.
+extends_documentation_fragment:
+  - encompass.images.attributes
+requirements:
+  - qemu-img on the provider
+  - libguestfs with its Python binding on the provider, unless O(masters[].inspect=false)
+options:
+  state:
+    description:
+      - V(present) publishes the masters.
+      - V(absent) deletes their files from the pool. It is refused while a clone in the pool is an overlay on the file;
+        a file that another master needs stays.
+    type: str
+    choices: [present, absent]
+    default: present
+  masters:
+    description: The masters, each once.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      function:
+        description: What a server of this master is for.
+        type: str
+        required: true
+      version:
+        description: The master's version. What a version holds never changes.
+        type: int
+        default: 1
+      name:
+        description:
+          - The master's name, always V(FUNCTION-vVERSION).
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: str
+      source:
+        description: The image to import, an absolute path on the provider. It is needed until the master is published.
+        type: path
+      format:
+        description: The format of O(masters[].source). It is never guessed, and must be what the image's header says.
+        type: str
+        choices: [qcow2, raw, vmdk, vdi, vhdx, vpc, qed]
+      volume:
+        description: The name of the master's volume.
+        type: str
+        default: root
+      sha256:
+        description: The SHA-256 that O(masters[].source) must have.
+        type: str
+      arch:
+        description: The CPU architecture that the master needs.
+        type: str
+        default: x86_64
+      firmware:
+        description: The firmware that the master boots with; as the inspection tells when it is not given.
+        type: str
+        choices: [bios, uefi]
+      disk_bus:
+        description: The bus that the master's disks are on.
+        type: str
+        choices: [virtio, scsi, sata]
+        default: virtio
+      min_cpus:
+        description: How many CPUs a machine needs at least.
+        type: int
+        default: 1
+      min_memory_mib:
+        description: How much memory a machine needs at least, in MiB.
+        type: int
+        default: 256
+      inspect:
+        description: Whether to look inside the published file for its operating system and file systems.
+        type: bool
+        default: true
+      pool:
+        description: The name of the pool that the master is published in. This is for the catalog.
+        type: str
+        default: default
+      items:
+        description:
+          - What is changed in each clone of the master, in this order. This is for the catalog; the image stays.
+          - Texts may be templates over the inputs and the server, such as V({{ server_name }}).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: The item's name.
+            type: str
+            required: true
+          type:
+            description:
+              - V(file) and V(template) write O(masters[].items[].content) to O(masters[].items[].path).
+              - V(regexp) replaces what O(masters[].items[].pattern) matches in the file at O(masters[].items[].path).
+              - V(firstboot) runs O(masters[].items[].content) once, when the server boots for the first time.
+              - V(seed) gives O(masters[].items[].content) to cloud-init as its user data.
+            type: str
+            required: true
+            choices: [file, template, regexp, firstboot, seed]
+          volume:
+            description: The volume that holds the path; V(auto) finds it.
+            type: str
+            default: auto
+          path:
+            description: The absolute path in the guest.
+            type: str
+          content:
+            description:
+              - The text to write, run or give. In a playbook or inventory write templates with the tag C(!unsafe), so
+                that Ansible leaves them as they are; they are rendered for each server, when it is customized.
+            type: str
+          src:
+            description:
+              - A file on the controller with the content; searched as M(ansible.builtin.template) does, or absolute.
+            type: str
+          pattern:
+            description: A regular expression of Python, in which C(^) and C($) match at each line.
+            type: str
+          replacement:
+            description: What takes the place of a match.
+            type: str
+          mode:
+            description: The file's mode, in octal.
+            type: str
+          owner:
+            description: The file's owner, as a number.
+            type: int
+          group:
+            description: The file's group, as a number.
+            type: int
+          required:
+            description: Whether a pattern that matches nothing is an error.
+            type: bool
+            default: true
+          description:
+            description: What the item is for.
+            type: str
+      inputs:
+        description: What a deployment of the master may set. This is for the catalog.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: The input's name, a variable's name.
+            type: str
+            required: true
+          description:
+            description: What the input is for.
+            type: str
+          prompt:
+            description: The question to ask a person for it.
+            type: str
+          default:
+            description: The value when none is given.
+            type: raw
+          required:
+            description: Whether a value must be given.
+            type: bool
+            default: false
+          secret:
+            description: Whether the value is a secret, which is never stored.
+            type: bool
+            default: false
+      pool_path:
+        description:
+          - The pool's directory on the provider.
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: str
+      digest:
+        description:
+          - The SHA-256 that the published file is registered with.
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: str
+      fingerprint:
+        description:
+          - The V(SIZE:MTIME_NS:INODE) of the published file when its digest was last known to be right. While it has
+            this fingerprint it is not read again.
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: str
+  workers:
+    description: How many masters are worked on at a time.
+    type: int
+    default: 4
+  timeout_s:
+    description: How long one conversion or one inspection may take, in seconds.
+    type: int
+    default: 3600
+seealso:
+  - module: encompass.images.clone
+  - module: encompass.images.master_info
+"""
+
+EXAMPLES = r"""
+- name: Publish version 1 of the web server
+  encompass.images.master:
+    masters:
+      - function: web-server
+        version: 1
+        source: /srv/images/debian-12-nginx.qcow2
+        format: qcow2
+        min_memory_mib: 512
+        inputs:
+          - name: greeting
+            prompt: What shall the home page say?
+            default: It works
+        items:
+          - name: home page
+            type: template
+            path: /var/www/html/index.html
+            content: !unsafe "{{ greeting }} on {{ server_name }}"
+
+- name: Publish an image of VMware, proved by its digest
+  encompass.images.master:
+    masters:
+      - function: mail-relay
+        version: 3
+        source: /srv/images/relay.vmdk
+        format: vmdk
+        sha256: 0f343b0931126a20f133d67c2b018a3b5f1b5a3c8d5a2b0b4f0a5e3a5c0f5d7e
+        disk_bus: sata
+
+- name: Delete a master
+  encompass.images.master:
+    state: absent
+    masters:
+      - function: mail-relay
+        version: 2
+"""
+
+RETURN = r"""
+objects:
+  description: What became of each master, in the order of the request.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The master's name.
+      type: str
+      returned: always
+    changed:
+      description: Whether the master was changed, or would be in check mode.
+      type: bool
+      returned: always
+    failed:
+      description: Whether this master failed; the others are not touched by that.
+      type: bool
+      returned: always
+    msg:
+      description: What failed and what to do.
+      type: str
+      returned: when the master failed
+    steps:
+      description: What was done, or would be done in check mode, in words.
+      type: list
+      elements: str
+      returned: always
+    record:
+      description:
+        - The master as it is now, or would be. Empty when it is deleted.
+        - In check mode, what only the work itself can tell (V(digest), V(fingerprint), V(software), V(layout)) is null.
+      type: dict
+      returned: always
+      contains:
+        digest:
+          description: The SHA-256 of the published file.
+          type: str
+        path:
+          description: Where the published file is.
+          type: str
+        fingerprint:
+          description: The published file's V(SIZE:MTIME_NS:INODE).
+          type: str
+        format:
+          description: The published file's format.
+          type: str
+        virtual_bytes:
+          description: The disk's size as a guest sees it.
+          type: int
+        allocated_bytes:
+          description: How many bytes of the pool the published file takes.
+          type: int
+        hardware:
+          description: What a machine must offer.
+          type: dict
+        software:
+          description: The operating system that was found.
+          type: dict
+        layout:
+          description: The file systems that were found, by mount point.
+          type: dict
+        sealed:
+          description: Which traces of an earlier life the image holds.
+          type: dict
+        source:
+          description: The image that the master was made of, with its format and SHA-256.
+          type: dict
+      sample:
+        digest: 6f1c2a90d85d5b1fbdd0ac4cf7dbb8d7d7b4b7c7ac7af7e9bcd1f4e3d2f80a11
+        path: /srv/pool/masters/6f1c2a90d85d5b1fbdd0ac4cf7dbb8d7d7b4b7c7ac7af7e9bcd1f4e3d2f80a11.qcow2
+        fingerprint: "577634304:1763632431000000000:1835042"
+        format: qcow2
+        virtual_bytes: 3221225472
+        allocated_bytes: 577638400
+        hardware: {arch: x86_64, firmware: bios, disk_bus: virtio, min_cpus: 1, min_memory_mib: 512}
+        software: {type: linux, distro: debian, product: Debian GNU/Linux 12, major: 12, minor: 0, hostname: master}
+        layout: {mounts: [{device: sda1, mountpoint: /, filesystem: ext4}], batchable: true}
+        source:
+          path: /srv/images/debian-12-nginx.qcow2
+          sha256: 9d0b1a55c1b0f14d0f60a3c4b11c6c3b4a7bfc3f6f9d7c6e3f9a1b2c3d4e5f60
+          format: qcow2
+"""
+
+from ..module_utils._core.image_header import IMPORTABLE_FORMATS
+from ..module_utils._module.masters import open_masters
+from ..module_utils._module.runner import run_module
+
+ITEM_SPEC = {
+    "name": {"type": "str", "required": True},
+    "type": {"type": "str", "required": True, "choices": ["file", "template", "regexp", "firstboot", "seed"]},
+    "volume": {"type": "str", "default": "auto"},
+    "path": {"type": "str"},
+    "content": {"type": "str"},
+    "src": {"type": "str"},
+    "pattern": {"type": "str"},
+    "replacement": {"type": "str"},
+    "mode": {"type": "str"},
+    "owner": {"type": "int"},
+    "group": {"type": "int"},
+    "required": {"type": "bool", "default": True},
+    "description": {"type": "str"},
+}
+
+INPUT_SPEC = {
+    "name": {"type": "str", "required": True},
+    "description": {"type": "str"},
+    "prompt": {"type": "str"},
+    "default": {"type": "raw"},
+    "required": {"type": "bool", "default": False},
+    "secret": {"type": "bool", "default": False, "no_log": False},
+}
+
+MASTER_SPEC = {
+    "function": {"type": "str", "required": True},
+    "version": {"type": "int", "default": 1},
+    "name": {"type": "str"},
+    "source": {"type": "path"},
+    "format": {"type": "str", "choices": list(IMPORTABLE_FORMATS)},
+    "volume": {"type": "str", "default": "root"},
+    "sha256": {"type": "str"},
+    "arch": {"type": "str", "default": "x86_64"},
+    "firmware": {"type": "str", "choices": ["bios", "uefi"]},
+    "disk_bus": {"type": "str", "choices": ["virtio", "scsi", "sata"], "default": "virtio"},
+    "min_cpus": {"type": "int", "default": 1},
+    "min_memory_mib": {"type": "int", "default": 256},
+    "inspect": {"type": "bool", "default": True},
+    "pool": {"type": "str", "default": "default"},
+    "items": {"type": "list", "elements": "dict", "default": [], "options": ITEM_SPEC},
+    "inputs": {"type": "list", "elements": "dict", "default": [], "options": INPUT_SPEC},
+    "pool_path": {"type": "str"},
+    "digest": {"type": "str"},
+    "fingerprint": {"type": "str"},
+}
+
+ARGUMENT_SPEC = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "masters": {"type": "list", "elements": "dict", "required": True, "options": MASTER_SPEC},
+    "workers": {"type": "int", "default": 4},
+    "timeout_s": {"type": "int", "default": 3600},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    run_module(ARGUMENT_SPEC, open_masters)
+
+
+if __name__ == "__main__":
+    main()

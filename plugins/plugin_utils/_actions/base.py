@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every action plugin of the collection shares: the catalog, one error path. Private to this collection."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ...module_utils._core.errors import EncompassError, InvalidRequest
+from .._catalog.connect import connect_catalog
+from .._catalog.objects import Owner
+from .._catalog.owner import current_owner
+from .._catalog.store import Catalog
+
+# Renewed three times as often while work goes on; what a run that died leaves behind is free after it at the latest.
+LEASE_S = 60.0
+
+
+class CatalogAction(ActionBase):  # type: ignore[misc]
+    """An action that reads or writes the catalog in the worker, and fails hard when the catalog is not there."""
+
+    _supports_async = False
+    _supports_check_mode = True
+
+    only_reads = False
+    """It never makes a catalog: where there is none, there are no records."""
+
+    catalog: Catalog
+    task_vars: dict[str, t.Any]
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Run the action; an error of ours becomes a failed task."""
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        self.task_vars = task_vars or {}
+        try:
+            self.catalog = self._open_catalog()
+            result.update(self.perform())
+        except EncompassError as exc:
+            result.update(failed=True, **exc.to_record())
+        return result
+
+    def perform(self) -> dict[str, t.Any]:
+        """Do the action's work and return its result."""
+        raise NotImplementedError
+
+    @property
+    def host(self) -> str:
+        """The inventory name of the provider that the task runs on."""
+        return str(self.task_vars["inventory_hostname"])
+
+    def get_list(self, option: str) -> list[t.Any]:
+        """Return an option that is a list, empty when it is not given; a text is split at its commas, as modules do."""
+        value = self._task.args.get(option) or []
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",")]
+        if not isinstance(value, list):
+            raise InvalidRequest(f"option {option}", "it is not a list")
+        return value
+
+    def run_owner(self) -> Owner:
+        """Return the owner of what lasts over tasks: the process of the whole run."""
+        return current_owner(pid=os.getppid(), run=self._describe_run())
+
+    def task_owner(self) -> Owner:
+        """Return the owner of what lasts for this task: its worker process."""
+        return current_owner(run=self._describe_run())
+
+    def _describe_run(self) -> str | None:
+        job = self.task_vars.get("awx_job_id") or self.task_vars.get("tower_job_id")
+        return f"AWX job {job}" if job else None
+
+    def _open_catalog(self) -> Catalog:
+        """Open the catalog; in check mode a copy of it, which goes with the run's temporary directory.
+
+        This is the one place where an action looks at check mode: everything after it works alike on the copy.
+        """
+        return connect_catalog(create=not self.only_reads, check_mode=self._task.check_mode)

@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The items of one verb on one provider, and what becomes of them. Private to this collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ...module_utils._core.errors import EncompassError, InvalidRequest
+from ...module_utils._core.lifecycle import advance, is_done, read_state
+from .._catalog.objects import Body, Key
+from .._catalog.store import Reading
+from .verbs import Request, Subject, Verb
+
+
+class Batch:
+    """What a verb's module is given, and what the catalog is told afterwards; ``outer`` are the larger operations."""
+
+    def __init__(self, verb: Verb, provider: str, outer: t.Sequence[str]) -> None:
+        self.verb = verb
+        self.provider = provider
+        self.outer = outer
+        self.subjects: dict[str, Subject] = {}
+        self.items: list[Body] = []
+        self._refused: list[Body] = []
+        self._skipped: list[str] = []
+
+    @property
+    def targets(self) -> list[Key]:
+        """The objects that the batch needs for itself."""
+        return [key for subject in self.subjects.values() for key in subject.keys]
+
+    def add(self, reading: Reading, item: Body, request: Request) -> None:
+        """Take an item in when the life cycle lets it; one that failed earlier in the larger operation is skipped."""
+        name = str(item["name"])
+        try:
+            subject = self._find_subject(reading, name)
+            if (subject.clone.get("last_error") or {}).get("operation") in self.outer:
+                self._skipped.append(name)
+                return
+            self._check_transition(subject)
+            completed = self.verb.complete(reading, subject, request)
+        except EncompassError as exc:
+            refusal = {"name": name, "changed": False, "failed": True, "steps": [], "record": {}}
+            self._refused.append({**refusal, **exc.to_record()})
+        else:
+            self.subjects[name] = subject
+            # Only within a larger operation has the catalog just been held against the provider.
+            stage = {"stage": subject.clone["stage"]} if self.outer and self.verb.plans_from_stage else {}
+            self.items.append({**item, **completed, **stage})
+
+    def _find_subject(self, reading: Reading, name: str) -> Subject:
+        if self.verb.on_machines:
+            machine_name: str | None = name
+            clone_name = reading.require("machine", name).body["clone"]
+        else:
+            clone_name = name
+            machine_name = reading.require("clone", name).body["machine"]
+        clone = reading.require("clone", clone_name).body
+        if clone["provider"] != self.provider:
+            raise InvalidRequest(f"clone {clone_name}", f"it is on {clone['provider']}, not on {self.provider}")
+        machine = reading.require("machine", machine_name).body if machine_name else {}
+        return Subject(clone_name, clone, machine_name or "", machine)
+
+    def _check_transition(self, subject: Subject) -> None:
+        state = read_state(subject.clone)
+        if not is_done(state, self.verb.event):
+            advance(f"clone {subject.clone_name}", state, self.verb.event)
+
+    def absorb(self, results: t.Sequence[Body]) -> tuple[dict[Key, Body | None], dict[Key, Body]]:
+        """Return (the records after the verb, the errors to note) from the module's answers."""
+        bodies: dict[Key, Body | None] = {}
+        errors: dict[Key, Body] = {}
+        for result in results:
+            subject = self.subjects[result["name"]]
+            if result["failed"]:
+                error = {key: result.get(key, "") for key in ("msg", "subject", "problem", "remedy")}
+                error.update(verb=self.verb.event, operation=self.outer[0] if self.outer else None)
+                errors[("clone", subject.clone_name)] = error
+            else:
+                bodies.update(self.verb.absorb(subject, result["record"]))
+        return bodies, errors
+
+    def report(self, result: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Return the task's result: the module's, and what was refused before it ran.
+
+        Failed items fail the task, but within a larger operation they only warn: it goes on with the others.
+        """
+        if "objects" not in result:
+            return result
+        objects = [*result["objects"], *self._refused]
+        failed = [item for item in objects if item["failed"]]
+        result.update(objects=objects, failed=bool(failed))
+        if self._skipped:
+            result["skipped_objects"] = self._skipped
+        if failed:
+            more = f" (and {len(failed) - 1} more of {len(objects)})" if len(failed) > 1 else ""
+            result["msg"] = f"{failed[0]['msg']}{more}"
+        if self.outer and failed:
+            result.update(failed=False, warnings=[item["msg"] for item in failed])
+        return result

@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action behind every verb of the life cycle: lease, one module call for the whole batch, commit. Private to this
+collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from ...module_utils._core.errors import InvalidRequest
+from .._catalog.heartbeat import Heartbeat
+from .._catalog.objects import Body, Operation
+from .._catalog.store import Writing
+from .base import LEASE_S, CatalogAction
+from .batch import Batch
+from .verbs import VERBS, Request, Verb
+
+# No verb takes longer; a worker that hangs keeps its objects no longer than that.
+LONGEST_S = 4 * 3600.0
+
+# Options that are for the action alone; everything else goes to the module.
+_OWN_OPTIONS = frozenset({"state", "operations", "deployments", "clones", "machines"})
+
+
+class VerbAction(CatalogAction):
+    """Brings a batch of clones or machines of one provider through one event of the life cycle."""
+
+    module: str
+    default_state: str
+
+    def perform(self) -> dict[str, t.Any]:
+        """Run the verb on the items that are due."""
+        verb = self._choose_verb()
+        items = self.get_list(verb.option)
+        batch = Batch(verb, self.host, [str(operation) for operation in self.get_list("operations")])
+        result: dict[str, t.Any] = {"changed": False, "objects": []}
+        if items:
+            operation = self._begin(batch, items)
+            if operation is not None:
+                result = self._run_module(batch, operation)
+        return batch.report(result)
+
+    def prepare(self, tx: Writing, item: Body) -> None:
+        """Reserve in the catalog what the item asks for and is not there yet."""
+
+    def _choose_verb(self) -> Verb:
+        state = str(self._task.args.get("state", self.default_state))
+        verb = VERBS.get((self.module, state))
+        if verb is None:
+            states = ", ".join(sorted(known for module, known in VERBS if module == self.module))
+            raise InvalidRequest("option state", f"it is {state!r}, not one of {states}")
+        return verb
+
+    def _begin(self, batch: Batch, items: t.Sequence[Body]) -> Operation | None:
+        """Lease what the batch is about, in one transaction with the checks; None when no item is due."""
+        request = Request(self._read_inputs(), self.catalog.uuid)
+        with self.catalog.transaction() as tx:
+            for item in items:
+                self.prepare(tx, item)
+                batch.add(tx, item, request)
+            if not batch.subjects:
+                return None
+            return tx.begin(
+                batch.verb.event,
+                batch.targets,
+                owner=self.task_owner(),
+                intent={"provider": self.host, "items": sorted(batch.subjects)},
+                lease_s=LEASE_S,
+                alongside=batch.outer,
+            )
+
+    def _run_module(self, batch: Batch, operation: Operation) -> dict[str, t.Any]:
+        """Have the module do the batch, and commit what it reports."""
+        with contextlib.ExitStack() as stack:
+            for identifier in (operation.id, *batch.outer):
+                stack.enter_context(Heartbeat(self.catalog, identifier, LEASE_S, LONGEST_S))
+            options = {key: value for key, value in self._task.args.items() if key not in _OWN_OPTIONS}
+            verb = batch.verb
+            result: dict[str, t.Any] = self._execute_module(
+                module_name=f"encompass.images.{verb.module}",
+                module_args={**options, **verb.fixed_options, "state": verb.state, verb.option: batch.items},
+                task_vars=self.task_vars,
+            )
+        if "objects" in result:
+            bodies, errors = batch.absorb(result["objects"])
+            self.catalog.commit(operation.id, bodies, errors=errors)
+        elif "subject" in result:
+            self.catalog.abort(operation.id)  # the module refused before it touched anything
+        # Anything else says nothing about the world. The objects stay leased to this worker, which is about to end;
+        # whoever wants them next takes them over, looks, and finishes what is half done.
+        return result
+
+    def _read_inputs(self) -> dict[str, t.Mapping[str, t.Any]]:
+        return {entry["name"]: entry.get("inputs") or {} for entry in self.get_list("deployments")}

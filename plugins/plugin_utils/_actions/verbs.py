@@ -1,0 +1,326 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verbs of the life cycle: what each asks of its module, and what it makes of the answer. Pure but for reads of
+the catalog. Private to this collection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import typing as t
+
+from ...module_utils._core.errors import InvalidRequest, NotFound
+from ...module_utils._core.lifecycle import settle_event
+from .._catalog.objects import Body, Key
+from .._catalog.store import Reading
+from .._planning.masters import complete_inputs, digest_items, split_secrets
+from .._planning.records import describe_server
+from .._planning.rendering import render_items
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What one item of a verb is about: the clone, and the machine it is on, as the catalog has them."""
+
+    clone_name: str
+    clone: Body
+    machine_name: str
+    machine: Body
+    """Empty for a clone without a machine."""
+
+    @property
+    def keys(self) -> list[Key]:
+        """The objects that the verb needs for itself."""
+        machine = [("machine", self.machine_name)] if self.machine else []
+        return [*machine, ("clone", self.clone_name)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What holds for all items of a task: the inputs by deployment, and the catalog that they belong to."""
+
+    inputs: t.Mapping[str, t.Mapping[str, t.Any]]
+    catalog_uuid: str
+
+
+class Verb:
+    """One event of the life cycle, done by one module."""
+
+    event: str
+    module: str
+    option: str
+    state: str
+    on_machines = True
+    """Items are named by machine; else by clone."""
+    plans_from_stage = False
+    """The module plans otherwise after a step that was only planned, and is told the clone's stage."""
+    fixed_options: t.Mapping[str, t.Any] = {}
+
+    def complete(self, reading: Reading, subject: Subject, request: Request) -> Body:
+        """Return the module's item, completed from the catalog."""
+        raise NotImplementedError
+
+    def absorb(self, subject: Subject, record: Body) -> dict[Key, Body | None]:
+        """Return the records after the verb, given what the module reports; None for one that is gone."""
+        after = settle_event(subject.clone_name, {**subject.clone, **self.select(record)}, self.event)
+        return {("clone", subject.clone_name): after}
+
+    def select(self, record: Body) -> Body:
+        """Return what of the module's report belongs into the clone's record."""
+        return {}
+
+
+def require_pool(reading: Reading, provider: str, pool: str) -> Body:
+    """Return the record of a provider's pool, local or shared."""
+    row = reading.get("pool", f"{provider}:{pool}") or reading.get("pool", pool)
+    if row is None or provider not in row.body["providers"]:
+        raise NotFound(
+            f"pool {pool}", f"provider {provider} does not reach it", remedy="Run encompass.images.discover."
+        )
+    return row.body
+
+
+def find_replica(master_name: str, master: Body, provider: str, pool: Body) -> Body:
+    """Return where a provider has a master's volumes: ``{volume: {path, fingerprint}}``."""
+    for replica in master["replicas"]:
+        shared = pool["shared"] and replica["pool"] == pool["pool"]
+        if replica["pool"] == pool["pool"] and (shared or replica["provider"] == provider):
+            return t.cast(Body, replica["volumes"])
+    raise NotFound(
+        f"master {master_name}",
+        f"provider {provider} has no copy of it in pool {pool['pool']}",
+        remedy="Run encompass.images.add_master there.",
+    )
+
+
+class Clone(Verb):
+    """Make a clone's volumes."""
+
+    event, module, option, state, on_machines = "clone", "clone", "clones", "present", False
+
+    def complete(self, reading: Reading, subject: Subject, request: Request) -> Body:
+        """Return the module's item, completed from the catalog."""
+        clone = subject.clone
+        pool = require_pool(reading, clone["provider"], clone["pool"])
+        master = reading.require("master", clone["master"]).body
+        if master["state"] not in ("available", "deprecated"):
+            raise InvalidRequest(f"master {clone['master']}", f"it cannot be cloned: it is {master['state']}")
+        replica = find_replica(clone["master"], master, clone["provider"], pool)
+        return {
+            "name": subject.clone_name,
+            "master": clone["master"],
+            "pool": clone["pool"],
+            "method": clone["method"],
+            "directory": f"{pool['path']}/clones/{subject.clone_name}",
+            "pool_path": pool["path"],
+            "reflink": pool["reflink"],
+            "volumes": [
+                {
+                    "name": volume["name"],
+                    "format": "qcow2",
+                    "virtual_bytes": volume["virtual_bytes"],
+                    "allocated_bytes": volume["allocated_bytes"],
+                    "base": {**replica[volume["name"]], "format": volume["format"], "digest": volume["digest"]},
+                }
+                for volume in master["volumes"]
+            ],
+        }
+
+    def select(self, record: Body) -> Body:
+        """Return what of the module's report belongs into the clone's record."""
+        return {key: record[key] for key in ("directory", "method", "reason", "volumes")}
+
+
+class Delete(Verb):
+    """Remove a clone's volumes and the clone."""
+
+    event, module, option, state, on_machines = "delete", "clone", "clones", "absent", False
+    plans_from_stage = True
+
+    def complete(self, reading: Reading, subject: Subject, request: Request) -> Body:
+        """Return the module's item, completed from the catalog."""
+        clone = subject.clone
+        pool = require_pool(reading, clone["provider"], clone["pool"])
+        return {
+            "name": subject.clone_name,
+            "master": clone["master"],
+            "pool": clone["pool"],
+            "directory": f"{pool['path']}/clones/{subject.clone_name}",
+            "pool_path": pool["path"],
+        }
+
+
+class Assign(Verb):
+    """Reserve a machine's addresses for its clone."""
+
+    event, module, option, state = "assign", "assign", "machines", "assigned"
+
+    def complete(self, reading: Reading, subject: Subject, request: Request) -> Body:
+        """Return the module's item, completed from the catalog."""
+        machine = subject.machine
+        return {
+            "name": subject.machine_name,
+            "clone": subject.clone_name,
+            "nics": [{**nic, "hostname": machine["server"]} for nic in machine["nics"]],
+        }
+
+
+class Unassign(Assign):
+    """Give up a machine and its addresses."""
+
+    event, state = "unassign", "unassigned"
+    fixed_options: t.Mapping[str, t.Any] = {"release": True}
+
+    def absorb(self, subject: Subject, record: Body) -> dict[Key, Body | None]:
+        """Return the records after the verb: the machine is gone, the clone is nobody's."""
+        after = settle_event(subject.clone_name, {**subject.clone, "machine": None}, self.event)
+        return {("clone", subject.clone_name): after, ("machine", subject.machine_name): None}
+
+
+class Customize(Verb):
+    """Make a clone a server of its own, offline."""
+
+    event, module, option, state, on_machines = "customize", "customize", "clones", "present", False
+
+    def complete(self, reading: Reading, subject: Subject, request: Request) -> Body:
+        """Return the module's item, completed from the catalog and the task's inputs."""
+        clone, machine = subject.clone, subject.machine
+        if not machine:
+            raise InvalidRequest(f"clone {subject.clone_name}", "it has no machine", remedy="Assign it first.")
+        master = reading.require("master", clone["master"]).body
+        inputs = self._inputs(subject, master, request)
+        server = describe_server(subject.machine_name, machine)
+        items, seed = render_items(master, inputs, server)
+        digests = digest_items(master, inputs, server)
+        plain, given = split_secrets(master, inputs)
+        return {
+            "name": subject.clone_name,
+            "directory": clone["directory"],
+            "volumes": [{key: volume[key] for key in ("name", "path", "format")} for volume in clone["volumes"]],
+            "layout": master["layout"],
+            "hostname": machine["server"],
+            "machine_id": clone["machine_id"],
+            "items": [{**item, "digest": digest["digest"]} for item, digest in zip(items, digests)],
+            "seed": seed,
+            "inputs": plain,
+            "secrets_given": given,
+        }
+
+    def _inputs(self, subject: Subject, master: Body, request: Request) -> dict[str, t.Any]:
+        deployment = str(subject.machine.get("deployment"))
+        return complete_inputs(f"clone {subject.clone_name}", master, request.inputs.get(deployment, {}))
+
+    def select(self, record: Body) -> Body:
+        """Return what of the module's report belongs into the clone's record."""
+        return {key: record[key] for key in ("customization", "identity", "seed")}
+
+
+class Restore(Customize):
+    """Take all customization back, the identity included."""
+
+    event, state = "restore", "absent"
+
+    def complete(self, reading: Reading, subject: Subject, request: Request) -> Body:
+        """Return the module's item, completed from the catalog."""
+        clone = subject.clone
+        return {
+            "name": subject.clone_name,
+            "directory": clone["directory"],
+            "volumes": [{key: volume[key] for key in ("name", "path", "format")} for volume in clone["volumes"]],
+            "layout": reading.require("master", clone["master"]).body["layout"],
+        }
+
+    def select(self, record: Body) -> Body:
+        """Return what belongs into the record of a clone that is as its master made it."""
+        return {"customization": None, "identity": None, "seed": None}
+
+
+class Attach(Verb):
+    """Define the machine with the clone's volumes."""
+
+    event, module, option, state = "attach", "attach", "machines", "attached"
+    plans_from_stage = True
+
+    def complete(self, reading: Reading, subject: Subject, request: Request) -> Body:
+        """Return the module's item, completed from the catalog."""
+        clone, machine = subject.clone, subject.machine
+        bus = reading.require("master", clone["master"]).body["hardware"]["disk_bus"]
+        sizes = ("uuid", "arch", "firmware", "cpus", "memory_mib", "virt_type", "nics", "server")
+        return {
+            "name": subject.machine_name,
+            "clone": subject.clone_name,
+            **{key: machine[key] for key in sizes},
+            "disks": [describe_disk(subject.clone_name, volume, bus) for volume in clone["volumes"]],
+            "seed": clone["seed"],
+            "catalog": request.catalog_uuid,
+        }
+
+
+class Detach(Attach):
+    """Undefine the machine; its addresses stay its own."""
+
+    event, state = "detach", "detached"
+
+
+class Activate(Verb):
+    """Start the machine, and have the server answer."""
+
+    event, module, option, state = "activate", "activate", "machines", "active"
+    plans_from_stage = True
+
+    def complete(self, reading: Reading, subject: Subject, request: Request) -> Body:
+        """Return the module's item, completed from the catalog."""
+        machine = subject.machine
+        return {
+            "name": subject.machine_name,
+            "uuid": machine["uuid"],
+            "address": machine["nics"][0]["address"] if machine["nics"] else None,
+            "ready": machine.get("ready"),
+            "stop_timeout_s": machine.get("stop_timeout_s", 60),
+        }
+
+    def absorb(self, subject: Subject, record: Body) -> dict[Key, Body | None]:
+        """Return the records after the verb; the machine's tells how the server answered when it was started."""
+        answered = record.get("answered")
+        if answered and not answered["after_s"]:
+            answered = subject.machine.get("answered")  # it ran already
+        machine = {**subject.machine, "answered": answered}
+        return {**super().absorb(subject, record), ("machine", subject.machine_name): machine}
+
+
+class Deactivate(Activate):
+    """Stop the machine."""
+
+    event, state = "deactivate", "inactive"
+
+
+def describe_disk(clone_name: str, volume: Body, bus: str) -> Body:
+    """Return a clone's volume as a machine's disk; the serial follows from the names, so that it stays."""
+    backing = volume.get("backing")
+    serial = hashlib.sha256(f"{clone_name}/{volume['name']}".encode()).hexdigest()[:20]
+    return {
+        "path": volume["path"],
+        "format": volume["format"],
+        "bus": bus,
+        "serial": serial,
+        "backing": [{key: backing[key] for key in ("path", "format")}] if backing else [],
+    }
+
+
+VERBS: t.Mapping[tuple[str, str], Verb] = {
+    (verb.module, verb.state): verb
+    for verb in (
+        Clone(),
+        Delete(),
+        Assign(),
+        Unassign(),
+        Customize(),
+        Restore(),
+        Attach(),
+        Detach(),
+        Activate(),
+        Deactivate(),
+    )
+}

@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a store has to offer inside one of its transactions. Private to this collection; may change without notice.
+
+Everything with a meaning (leases, tags, claims, differences) stands above this line; below it are only rows.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .objects import Body, HistoryEntry, Key, Operation, Row
+
+
+class Tables(t.Protocol):
+    """The rows of one store as one transaction sees them."""
+
+    def now(self) -> float:
+        """Return the store's clock in seconds since 1970."""
+
+    def read_setting(self, name: str) -> str:
+        """Return one of the store's own settings, such as its ``uuid``."""
+
+    def read_object(self, key: Key) -> Row | None:
+        """Return one object with the lease of the operation that marks it."""
+
+    def read_objects(self, kind: str, tags: t.Mapping[str, t.Sequence[str]]) -> list[Row]:
+        """Return the objects that have one of the values of each tag, sorted by name."""
+
+    def write_object(self, key: Key, revision: int, body: Body) -> None:
+        """Insert or update a record; the operation that marks it stays."""
+
+    def delete_object(self, key: Key) -> None:
+        """Delete an object with its tags and claims."""
+
+    def mark_object(self, key: Key, operation_id: str | None) -> None:
+        """Note which operation holds the object."""
+
+    def write_tags(self, key: Key, tags: t.Iterable[tuple[str, str]]) -> None:
+        """Replace the object's tags."""
+
+    def read_claim_holders(self, claims: t.Collection[str]) -> dict[str, Key]:
+        """Return who has these claims, as far as somebody has."""
+
+    def write_claims(self, key: Key, claims: t.Iterable[str]) -> None:
+        """Replace the object's claims."""
+
+    def add_history(self, entry: HistoryEntry, keep: int) -> None:
+        """Append an entry and drop the object's entries beyond the newest ``keep``."""
+
+    def read_history(self, key: Key, limit: int) -> list[HistoryEntry]:
+        """Return an object's entries, newest first."""
+
+    def read_last_revision(self, key: Key) -> int:
+        """Return the highest revision in an object's history, 0 when it has none."""
+
+    def trim_history(self, before: float) -> None:
+        """Drop every object's entries older than ``before``."""
+
+    def add_operation(self, operation: Operation, outer: t.Mapping[Key, str | None]) -> None:
+        """Append an operation with its targets; ``outer`` tells which operation held each of them before."""
+
+    def update_operation(self, operation_id: str, state: str, until: float) -> None:
+        """Write an operation's state and lease."""
+
+    def read_operation(self, operation_id: str) -> Operation | None:
+        """Return one operation."""
+
+    def read_operations(self, state: str | None) -> list[Operation]:
+        """Return the operations in this state, or all, oldest first."""
+
+    def read_outer(self, operation_id: str) -> dict[Key, str | None]:
+        """Return the targets of an operation, each with the operation that held it before."""
+
+    def trim_operations(self, before: float) -> None:
+        """Drop ended operations older than ``before`` that mark no object."""
+
+    def advance_sequence(self, sequence: str) -> int:
+        """Return the sequence's next number."""
+
+    def read_facts(self, host: str) -> dict[str, str]:
+        """Return the host's facts as stored texts."""
+
+    def write_facts(self, host: str, facts: t.Mapping[str, str]) -> None:
+        """Insert or update these facts."""
+
+    def delete_facts(self, host: str) -> None:
+        """Delete all facts of the host."""
+
+    def read_fact_hosts(self) -> list[str]:
+        """Return the hosts that have facts, sorted."""

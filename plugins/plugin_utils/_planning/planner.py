@@ -1,0 +1,208 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plan deployments: from what is declared, recorded and seen, to what each member needs. Pure; private to this
+collection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ...module_utils._core.errors import InvalidRequest
+from ...module_utils._core.lifecycle import apply_event
+from ...module_utils._core.placement import find_obstacle
+from .ledger import Ledger
+from .masters import complete_inputs, digest_items, require_master
+from .newcomers import Newcomers, build_need
+from .plans import Body, DeploymentPlan, MemberPlan, order_verbs, verbs_to_active, verbs_to_gone, verbs_to_remake
+from .records import describe_server, new_deployment_record
+from .request import DeploymentRequest
+from .world import inspect_clone, to_candidate
+
+
+def plan_deployment(ledger: Ledger, request: DeploymentRequest) -> DeploymentPlan:
+    """Plan everything that makes the world match one declared deployment."""
+    snapshot = ledger.snapshot
+    master_name = require_master(request, snapshot.masters)
+    master = snapshot.masters[master_name]
+    inputs = complete_inputs(f"deployment {request.name}", master, request.inputs)
+    request = size_request(request, master)
+    known = ledger.machines_of(request.name)
+    members = [plan_surplus(ledger, name) for server, name in known.items() if server not in set(request.servers)]
+    newcomers = Newcomers(ledger, request, master_name)
+    for server in request.servers:
+        if server in known:
+            members.append(plan_known(ledger, request, known[server], inputs))
+        else:
+            members.append(newcomers.plan_member(server))
+    return conclude(ledger, request.name, members, new_deployment_record(request, master, inputs))
+
+
+def plan_retirement(ledger: Ledger, name: str) -> DeploymentPlan:
+    """Plan to take a whole deployment away; one that is gone already needs nothing."""
+    members = [plan_surplus(ledger, machine) for machine in ledger.machines_of(name).values()]
+    return conclude(ledger, name, members, None)
+
+
+def conclude(ledger: Ledger, name: str, members: list[MemberPlan], body: Body | None) -> DeploymentPlan:
+    """Return the plan of a deployment from the plans of its members."""
+    rows = ledger.take_rows()
+    busy = any(member.verbs for member in members)
+    waiting = any(member.action == "wait" for member in members)
+    recorded = ledger.snapshot.deployments.get(name)
+    if body is None and waiting:
+        body = recorded
+    return DeploymentPlan(name, members, rows, body, settled=not busy and not rows and recorded == body)
+
+
+def size_request(request: DeploymentRequest, master: Body) -> DeploymentRequest:
+    """Return the request with a size, the master's least where none is given; refuse one that is too small."""
+    hardware = master["hardware"]
+    sized = dataclasses.replace(
+        request,
+        cpus=request.cpus or hardware.get("min_cpus") or 1,
+        memory_mib=request.memory_mib or hardware.get("min_memory_mib") or 512,
+    )
+    for field, least in (("cpus", "min_cpus"), ("memory_mib", "min_memory_mib")):
+        if getattr(sized, field) < (hardware.get(least) or 0):
+            raise InvalidRequest(
+                f"deployment {request.name}",
+                f"its {field} is {getattr(sized, field)}, the master needs at least {hardware[least]}",
+            )
+    return sized
+
+
+def plan_surplus(ledger: Ledger, machine_name: str) -> MemberPlan:
+    """Plan to take one server and its machine away."""
+    draft = draft_member(ledger, machine_name)
+    if draft.provider not in ledger.views:
+        return wait_for_provider(draft)
+    reasons = ["no longer wanted"]
+    clone = accept_finding(ledger, draft, reasons)
+    # The address is reserved as soon as a machine is planned: unassign gives it back, from whatever stage.
+    verbs = verbs_to_gone(clone["stage"])
+    verbs = verbs if "unassign" in verbs else ("unassign", *verbs)
+    return dataclasses.replace(draft, action="retire", verbs=verbs, reasons=tuple(reasons))
+
+
+def draft_member(ledger: Ledger, machine_name: str) -> MemberPlan:
+    """Return the plan of a known server that changes nothing."""
+    machine = ledger.snapshot.machines[machine_name]
+    return MemberPlan(
+        server=machine["server"],
+        action="keep",
+        provider=machine["provider"],
+        machine=machine_name,
+        clone=machine["clone"],
+        master=ledger.snapshot.clones[machine["clone"]]["master"],
+        verbs=(),
+        reasons=(),
+    )
+
+
+def wait_for_provider(draft: MemberPlan) -> MemberPlan:
+    """Return the plan of a server whose provider nobody has seen."""
+    reason = f"provider {draft.provider} was not reached in this run; left as it is"
+    return dataclasses.replace(draft, action="wait", reasons=(reason,))
+
+
+def accept_finding(ledger: Ledger, draft: MemberPlan, reasons: list[str]) -> Body:
+    """Return the clone's record as its provider shows it; a difference is put into the record and gets a reason."""
+    clone = ledger.snapshot.clones[draft.clone]
+    finding = inspect_clone(ledger.views[draft.provider], clone, draft.machine, ledger.snapshot.machines[draft.machine])
+    if finding is None:
+        return clone
+    reasons.append(finding.reason)
+    found = t.cast(Body, apply_event(draft.clone, clone, finding.event))
+    if finding.event == "found_missing":
+        found.update(volumes=[], customization=None, identity=None, seed=None)
+    ledger.put("clone", draft.clone, found)
+    return found
+
+
+def plan_known(ledger: Ledger, request: DeploymentRequest, machine_name: str, inputs: Body) -> MemberPlan:
+    """Plan what a server that exists needs to be as declared."""
+    draft = draft_member(ledger, machine_name)
+    if draft.provider not in ledger.views:
+        return wait_for_provider(draft)
+    found: list[str] = []
+    clone = accept_finding(ledger, draft, found)
+    verbs = verbs_to_active(clone["stage"])
+    if verbs and not found:
+        found.append(f"an earlier run left it {clone['stage']}")
+    changes = change_machine(ledger, request, draft)
+    # A domain that was found running has yet to prove that its server answers.
+    extra: tuple[str, ...] = ("activate",) if found and clone["stage"] == "active" else ()
+    if not has_reservations(ledger, draft):
+        found.append("its address is not reserved on its network")
+        extra += ("assign",)
+    if has_other_customization(ledger, draft, clone, inputs):
+        (found if clone["metastate"] == "clean" else changes).append("its customization is not as declared")
+        extra += ("customize",)
+    verbs = verbs_to_remake(clone["stage"], *verbs, *extra) if changes else order_verbs(*verbs, *extra)
+    action = "change" if changes and not found else "repair" if verbs else "keep"
+    return dataclasses.replace(
+        draft, action=action, verbs=verbs, reasons=(*found, *changes, *note_newer_version(ledger, draft, request))
+    )
+
+
+def has_reservations(ledger: Ledger, draft: MemberPlan) -> bool:
+    """Tell whether the networks hand the machine all its addresses."""
+    view = ledger.views[draft.provider]
+    return all(view.reservation_exists(nic) for nic in ledger.snapshot.machines[draft.machine]["nics"])
+
+
+def has_other_customization(ledger: Ledger, draft: MemberPlan, clone: Body, inputs: Body) -> bool:
+    """Tell whether a customized clone would be customized otherwise today."""
+    if not clone.get("customization"):
+        return clone["stage"] in ("assigned", "attached")
+    server = describe_server(draft.machine, ledger.snapshot.machines[draft.machine])
+    wanted = digest_items(ledger.snapshot.masters[draft.master], inputs, server)
+    applied = [{key: item[key] for key in ("name", "digest")} for item in clone["customization"]["applied"]]
+    return applied != wanted
+
+
+def note_newer_version(ledger: Ledger, draft: MemberPlan, request: DeploymentRequest) -> list[str]:
+    """Return a remark when the server runs another version than the deployment asks for."""
+    wanted = require_master(request, ledger.snapshot.masters)
+    return [] if wanted == draft.master else [f"runs {draft.master}, {wanted} is wanted: deploy leaves that to update"]
+
+
+def change_machine(ledger: Ledger, request: DeploymentRequest, draft: MemberPlan) -> list[str]:
+    """Put the declared size and networks into the machine's record; return what differs from record or domain."""
+    machine = ledger.snapshot.machines[draft.machine]
+    view = ledger.views[draft.provider]
+    domain = view.domains.get(draft.machine, machine)
+    changes = [
+        f"{field} {domain[field]} -> {getattr(request, field)}"
+        for field in ("cpus", "memory_mib")
+        if domain[field] != getattr(request, field)
+    ]
+    nics = ledger.plan_nics(request, draft.machine, view, machine["nics"])
+    if nics != machine["nics"]:
+        changes.append("its networks are not as declared")
+    wanted = {
+        **machine,
+        "cpus": request.cpus,
+        "memory_mib": request.memory_mib,
+        "nics": nics,
+        "ready": dataclasses.asdict(request.ready) if request.ready else None,
+        "stop_timeout_s": request.stop_timeout_s,
+    }
+    if wanted != machine:
+        check_growth(ledger, request, draft)
+        ledger.put("machine", draft.machine, wanted)
+    return changes
+
+
+def check_growth(ledger: Ledger, request: DeploymentRequest, draft: MemberPlan) -> None:
+    """Refuse a size that the server's provider cannot give."""
+    snapshot, view = ledger.snapshot, ledger.views[draft.provider]
+    others = {name: machine for name, machine in snapshot.machines.items() if name != draft.machine}
+    candidate = to_candidate(view, snapshot.masters, others, request.name)
+    need = build_need(request, draft.server, draft.master, snapshot.masters[draft.master])
+    obstacle = find_obstacle(dataclasses.replace(need, providers=(), volume_bytes=0), candidate)
+    if obstacle is not None:
+        raise InvalidRequest(need.subject, f"its provider {draft.provider} cannot give it that: {obstacle}")

@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a user declares, made into typed and checked requests. Pure; private to this collection."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from ...module_utils._core.errors import InvalidRequest
+
+CURRENT = "current"
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkRequest:
+    """One NIC of every member; ``addresses`` are given to the members in order, the rest is allocated."""
+
+    name: str
+    addresses: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Ready:
+    """When a server counts as active: a port that accepts, or a URL that answers with ``status``."""
+
+    port: int | None = None
+    url: str | None = None
+    status: int = 200
+    timeout_s: int = 180
+
+
+@dataclasses.dataclass(frozen=True)
+class DeploymentRequest:
+    """A declared number of servers of one function, as ``encompass_deployments`` holds it."""
+
+    name: str
+    function: str
+    count: int = 1
+    version: int | str = CURRENT
+    cpus: int | None = None
+    memory_mib: int | None = None
+    networks: tuple[NetworkRequest, ...] = (NetworkRequest("encompass"),)
+    pool: str = "default"
+    method: str = "auto"
+    strategy: str = "spread"
+    providers: tuple[str, ...] = ()
+    inputs: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    ready: Ready | None = None
+    stop_timeout_s: int = 60
+    vars: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def servers(self) -> list[str]:
+        """The names of the members that are wanted."""
+        return [f"{self.name}-{number}" for number in range(1, self.count + 1)]
+
+
+def parse_deployments(declared: t.Any) -> list[DeploymentRequest]:
+    """Return the declared deployments, each checked as far as that needs no catalog."""
+    if not isinstance(declared, list):
+        raise InvalidRequest("encompass_deployments", "it is not a list of deployments")
+    requests = [parse_deployment(entry, f"deployment number {number}") for number, entry in enumerate(declared, 1)]
+    seen: dict[str, str] = {}
+    for request in requests:
+        for name in (request.name, *request.servers):
+            if name in seen:
+                raise InvalidRequest(
+                    f"deployment {request.name}",
+                    f"the name {name} is declared twice (also by deployment {seen[name]})",
+                    remedy="Give every deployment a name of its own.",
+                )
+        seen.update(dict.fromkeys((request.name, *request.servers), request.name))
+    return requests
+
+
+def parse_deployment(entry: t.Any, subject: str) -> DeploymentRequest:
+    """Return one declared deployment; raises :class:`InvalidRequest` for anything that is not understood."""
+    if not isinstance(entry, t.Mapping):
+        raise InvalidRequest(subject, "it is not a dictionary")
+    name = entry.get("name")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise InvalidRequest(
+            subject,
+            f"its name is {name!r}",
+            remedy="Use at most 40 lower-case letters, digits and hyphens, starting with a letter.",
+        )
+    subject = f"deployment {name}"
+    _refuse_unknown(subject, entry, {*_SCALARS, "name", "networks", "placement", "ready", "inputs", "vars", "version"})
+    fields = {key: parse(subject, key, entry[key]) for key, parse in _SCALARS.items() if entry.get(key) is not None}
+    if "function" not in fields:
+        raise InvalidRequest(
+            subject, "it names no function", remedy="Say what its servers are for: function: web-server."
+        )
+    placement = _require_mapping(subject, "placement", entry.get("placement"))
+    _refuse_unknown(f"{subject}, placement", placement, {"strategy", "providers"})
+    return DeploymentRequest(
+        name=name,
+        version=_parse_version(subject, entry.get("version")),
+        networks=_parse_networks(subject, entry.get("networks")),
+        strategy=_parse_choice("spread", "pack")(subject, "placement.strategy", placement.get("strategy", "spread")),
+        providers=tuple(placement.get("providers") or ()),
+        inputs=_require_mapping(subject, "inputs", entry.get("inputs")),
+        ready=_parse_ready(subject, entry.get("ready")),
+        vars=_require_mapping(subject, "vars", entry.get("vars")),
+        **fields,
+    )
+
+
+def _refuse_unknown(subject: str, given: t.Mapping[str, t.Any], known: t.Collection[str]) -> None:
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise InvalidRequest(
+            subject, f"it has no field {unknown[0]}", remedy=f"Its fields are {', '.join(sorted(known))}."
+        )
+
+
+def _require_mapping(subject: str, key: str, value: t.Any) -> t.Mapping[str, t.Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, t.Mapping):
+        raise InvalidRequest(subject, f"its {key} is not a dictionary")
+    return value
+
+
+Parser = t.Callable[[str, str, t.Any], t.Any]
+
+
+def _parse_integer(minimum: int, maximum: int) -> Parser:
+    def parse(subject: str, key: str, value: t.Any) -> int:
+        try:
+            number = int(str(value))
+        except ValueError:
+            number = minimum - 1
+        if isinstance(value, bool) or not minimum <= number <= maximum:
+            raise InvalidRequest(subject, f"its {key} is {value!r}, not a whole number from {minimum} to {maximum}")
+        return number
+
+    return parse
+
+
+def _parse_choice(*choices: str) -> Parser:
+    def parse(subject: str, key: str, value: t.Any) -> str:
+        if value not in choices:
+            raise InvalidRequest(subject, f"its {key} is {value!r}, not one of {', '.join(choices)}")
+        return str(value)
+
+    return parse
+
+
+def _parse_name(subject: str, key: str, value: t.Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
+        raise InvalidRequest(subject, f"its {key} is {value!r}, not a name")
+    return str(value)
+
+
+_SCALARS: dict[str, Parser] = {
+    "function": _parse_name,
+    "count": _parse_integer(0, 10_000),
+    "cpus": _parse_integer(1, 1024),
+    "memory_mib": _parse_integer(16, 64 * 1024 * 1024),
+    "pool": _parse_name,
+    "method": _parse_choice("auto", "overlay", "copy"),
+    "stop_timeout_s": _parse_integer(0, 3600),
+}
+
+
+def _parse_version(subject: str, value: t.Any) -> int | str:
+    if value in (None, CURRENT):
+        return CURRENT
+    return t.cast(int, _parse_integer(1, 1_000_000)(subject, "version", value))
+
+
+def _parse_networks(subject: str, value: t.Any) -> tuple[NetworkRequest, ...]:
+    if value is None:
+        return (NetworkRequest("encompass"),)
+    if not isinstance(value, list) or not value:
+        raise InvalidRequest(subject, "its networks are not a list of names or of {name, addresses}")
+    networks = []
+    for entry in value:
+        fields = entry if isinstance(entry, t.Mapping) else {"name": entry}
+        _refuse_unknown(f"{subject}, networks", fields, {"name", "addresses"})
+        name = _parse_name(subject, "network", fields.get("name"))
+        networks.append(NetworkRequest(name, tuple(str(address) for address in fields.get("addresses") or ())))
+    return tuple(networks)
+
+
+def _parse_ready(subject: str, value: t.Any) -> Ready | None:
+    fields = _require_mapping(subject, "ready", value)
+    if not fields:
+        return None
+    _refuse_unknown(f"{subject}, ready", fields, {"port", "url", "status", "timeout_s"})
+    port, url = fields.get("port"), fields.get("url")
+    if (port is None) == (url is None):
+        raise InvalidRequest(subject, "its ready needs either a port or a url")
+    if url is not None and not re.match(r"https?://", str(url)):
+        raise InvalidRequest(subject, f"its ready.url is {url!r}", remedy="Write it like http://{address}/health.")
+    return Ready(
+        port=None if port is None else _parse_integer(1, 65535)(subject, "ready.port", port),
+        url=None if url is None else str(url),
+        status=_parse_integer(100, 599)(subject, "ready.status", fields.get("status", 200)),
+        timeout_s=_parse_integer(1, 86400)(subject, "ready.timeout_s", fields.get("timeout_s", 180)),
+    )

@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs that are cut off, and runs that meet: nothing lost, nothing doubled, nothing left over."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import typing as t
+
+import pytest
+
+from tests.integration.conftest import MakeSite
+from tests.integration.site import Site, make_web
+from tests.lab.commands import LabError, wait_until
+
+
+@pytest.fixture(scope="module")
+def site(make_site: MakeSite) -> Site:
+    return make_site()
+
+
+@pytest.fixture(autouse=True)
+def _clean(site: Site) -> t.Iterator[None]:
+    yield
+    site.retire(*site.find("deployment")).require_success()
+    assert site.orphans() == []
+
+
+def stage_reached(site: Site, stage: str) -> bool:
+    return any(clone["stage"] == stage for clone in site.find("clone").values())
+
+
+@pytest.mark.parametrize("stage", ["planned", "unassigned", "assigned", "attached"])
+def test_a_killed_run_is_finished_by_the_next(site: Site, stage: str) -> None:
+    web = make_web()
+    run = site.controller.start("encompass.images.deploy", encompass_deployments=[web])
+    wait_until(lambda: stage_reached(site, stage), timeout_s=90, what=f"a clone that is {stage}", every_s=0.02)
+    run.kill()
+    run.wait()
+    reserved = {name: machine["nics"] for name, machine in site.find("machine").items()}
+    site.deploy(web).require_success()
+    machines = site.find("machine")
+    assert sorted(machines) == ["web-1", "web-2"]
+    assert {name: machine["nics"] for name, machine in machines.items()} == reserved
+    assert [site.fetch(name).split()[2] for name in machines] == ["web-1", "web-2"]
+    assert site.orphans() == []
+    site.deploy(web).require_unchanged()
+
+
+def test_ctrl_c_is_no_different(site: Site) -> None:
+    web = make_web()
+    run = site.controller.start("encompass.images.deploy", encompass_deployments=[web])
+    wait_until(lambda: stage_reached(site, "assigned"), timeout_s=90, what="an assigned clone", every_s=0.02)
+    run.interrupt()
+    # Ansible may hang on a queue that its worker left locked (then people kill it); that must not matter either.
+    with contextlib.suppress(LabError):
+        assert run.wait(timeout_s=30).returncode != 0
+    site.deploy(web).require_success()
+    assert site.fetch("web-1").startswith("hello from web-1")
+
+
+def test_a_killed_retirement_is_finished_by_the_next(site: Site) -> None:
+    site.deploy(make_web()).require_success()
+    run = site.controller.start("encompass.images.retire", encompass_retire=["web"])
+    wait_until(lambda: stage_reached(site, "attached"), timeout_s=90, what="a stopped server", every_s=0.02)
+    run.kill()
+    run.wait()
+    site.retire("web").require_success()
+    assert (site.find("machine"), site.find("clone"), site.domains()) == ({}, {}, {})
+
+
+def test_different_deployments_at_the_same_time_both_succeed(site: Site) -> None:
+    runs = [
+        site.controller.start("encompass.images.deploy", encompass_deployments=[make_web(name)])
+        for name in ("blue", "green")
+    ]
+    for run in runs:
+        run.wait().require_success()
+    machines = site.find("machine")
+    assert sorted(machines) == ["blue-1", "blue-2", "green-1", "green-2"]
+    assert len({machine["nics"][0]["address"] for machine in machines.values()}) == 4
+
+
+def test_of_the_same_deployment_one_wins_and_the_other_says_who(site: Site) -> None:
+    first = site.controller.start("encompass.images.deploy", encompass_deployments=[make_web()])
+    wait_until(lambda: "web" in site.find("deployment"), timeout_s=60, what="a reserved deployment", every_s=0.02)
+    second = site.controller.run("encompass.images.deploy", encompass_deployments=[make_web(count=3)])
+    assert second.returncode != 0
+    (failure,) = second.failures
+    message = failure["result"]["msg"]
+    assert "deployment web" in message
+    assert f"pid {first.process.pid}" in message
+    first.wait().require_success()
+    assert sorted(site.find("machine")) == ["web-1", "web-2"]
+
+
+def test_a_server_that_never_answers_leaves_the_others_alone(site: Site) -> None:
+    ready = {"url": "http://{address}/first-boots", "timeout_s": 60}
+    silent = make_web("silent", count=1, ready={"port": 81, "timeout_s": 8})
+    started = time.monotonic()
+    run = site.deploy(silent, make_web("loud", ready=ready))
+    assert run.returncode != 0
+    assert time.monotonic() - started < 90
+    assert "silent-1" in run.failures[-1]["result"]["msg"]
+    stages = {clone["machine"]: clone["stage"] for clone in site.find("clone").values()}
+    assert stages == {"silent-1": "attached", "loud-1": "active", "loud-2": "active"}
+    assert site.find("clone")[site.find("machine")["silent-1"]["clone"]]["last_error"]["verb"] == "activate"
+    site.deploy({**silent, "ready": {"port": 80}}).require_success()

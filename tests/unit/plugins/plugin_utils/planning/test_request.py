@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Declared deployments: what is understood, and what is refused in one sentence."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.encompass.images.plugins.module_utils._core.errors import InvalidRequest
+from ansible_collections.encompass.images.plugins.plugin_utils._planning.declared_items import parse_inputs, parse_items
+from ansible_collections.encompass.images.plugins.plugin_utils._planning.request import (
+    NetworkRequest,
+    Ready,
+    parse_deployments,
+)
+
+WEB = {"name": "web", "function": "web-server"}
+
+
+def test_defaults_are_filled_in() -> None:
+    (web,) = parse_deployments([WEB])
+    assert (web.count, web.version, web.networks, web.ready) == (1, "current", (NetworkRequest("encompass"),), None)
+    assert web.servers == ["web-1"]
+
+
+def test_everything_is_understood() -> None:
+    (web,) = parse_deployments(
+        [
+            {
+                **WEB,
+                "count": "2",
+                "version": 3,
+                "networks": ["front", {"name": "back", "addresses": ["10.0.0.9"]}],
+                "ready": {"url": "https://{address}/", "status": 204, "timeout_s": 9},
+                "placement": {"strategy": "pack", "providers": ["hv1"]},
+            }
+        ]
+    )
+    assert web.networks == (NetworkRequest("front"), NetworkRequest("back", ("10.0.0.9",)))
+    assert web.ready == Ready(None, "https://{address}/", 204, 9)
+    assert (web.count, web.version, web.strategy, web.providers) == (2, 3, "pack", ("hv1",))
+
+
+REFUSED: dict[str, tuple[t.Any, str]] = {
+    "no list": ({}, "not a list"),
+    "no dictionary": (["web"], "not a dictionary"),
+    "no name": ([{"function": "x"}], "its name is None"),
+    "bad name": ([{**WEB, "name": "Web_1"}], "its name is 'Web_1'"),
+    "no function": ([{"name": "web"}], "names no function"),
+    "typing error": ([{**WEB, "cuont": 3}], "has no field cuont"),
+    "negative count": ([{**WEB, "count": -1}], "its count is -1"),
+    "count in words": ([{**WEB, "count": "three"}], "its count is 'three'"),
+    "count true": ([{**WEB, "count": True}], "its count is True"),
+    "same name": ([WEB, WEB], "declared twice"),
+    "server like deployment": ([{**WEB, "count": 2}, {**WEB, "name": "web-2"}], "web-2 is declared twice"),
+    "method": ([{**WEB, "method": "magic"}], "not one of auto, overlay, copy"),
+    "strategy": ([{**WEB, "placement": {"strategy": "heap"}}], "not one of spread, pack"),
+    "ready with both": ([{**WEB, "ready": {"port": 1, "url": "http://x"}}], "either a port or a url"),
+    "ready scheme": ([{**WEB, "ready": {"url": "file:///etc"}}], "ready.url"),
+    "networks": ([{**WEB, "networks": []}], "networks are not a list"),
+}
+
+
+@pytest.mark.parametrize(("declared", "message"), REFUSED.values(), ids=list(REFUSED))
+def test_bad_declarations_are_refused(declared: t.Any, message: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse_deployments(declared)
+    assert message in str(refused.value)
+
+
+BAD_ITEMS = {
+    "type": ({"name": "a", "type": "magic"}, "its type is 'magic'"),
+    "no content": ({"name": "a", "type": "file", "path": "/x"}, "needs content"),
+    "relative": ({"name": "a", "type": "file", "path": "x", "content": ""}, "not absolute"),
+    "pattern": ({"name": "a", "type": "regexp", "path": "/x", "pattern": "(", "replacement": ""}, "no regular"),
+    "mode": ({"name": "a", "type": "file", "path": "/x", "content": "", "mode": "rwx"}, "its mode"),
+    "field": ({"name": "a", "type": "file", "path": "/x", "content": "", "colour": 1}, "no field colour"),
+    "no name": ({"type": "file", "path": "/x", "content": ""}, "has no name"),
+}
+
+
+@pytest.mark.parametrize(("item", "message"), BAD_ITEMS.values(), ids=list(BAD_ITEMS))
+def test_bad_items_are_refused(item: dict[str, t.Any], message: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse_items("master x", [item])
+    assert message in str(refused.value)
+
+
+def test_items_have_names_of_their_own() -> None:
+    item = {"name": "a", "type": "file", "path": "/x", "content": ""}
+    with pytest.raises(InvalidRequest, match="there twice"):
+        parse_items("master x", [item, item])
+
+
+def test_a_secret_input_has_no_default() -> None:
+    with pytest.raises(InvalidRequest, match="cannot have a default"):
+        parse_inputs("master x", [{"name": "token", "secret": True, "default": "x"}])
