@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import os
 import shutil
@@ -13,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import typing as t
 import urllib.request
 from pathlib import Path
@@ -22,7 +22,7 @@ import pytest
 
 from tests.integration.conftest import MakeController
 from tests.lab import labstate
-from tests.lab.commands import run, wait_until
+from tests.lab.commands import ProcessId, run, wait_until
 from tests.lab.hosts import PROJECT, LabHost, LabHosts
 
 MAC = "52:54:00:12:34:56"
@@ -151,6 +151,10 @@ def test_crash_keeps_disks_and_partition_keeps_guests(fresh_lab: LabHosts) -> No
     assert "guest" in host.exec("virsh", "list", "--all").stdout
 
 
+def is_gone(directory: Path, processes: list[ProcessId]) -> bool:
+    return not directory.exists() and not any(process.is_alive() for process in processes)
+
+
 @pytest.mark.parametrize("with_keeper", [False, True], ids=["owner-killed", "owner-and-keeper-killed"])
 def test_nothing_stays_behind(with_keeper: bool) -> None:
     owner = subprocess.Popen(
@@ -165,11 +169,8 @@ def test_nothing_stays_behind(with_keeper: bool) -> None:
     owner.communicate()
     if with_keeper:
         run(sys.executable, "-m", "tests.lab.hosts", "clean")
-    deadline = time.monotonic() + 15
-    while (labstate.STATE_ROOT / name).exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not (labstate.STATE_ROOT / name).exists()
-    assert not [process for process in pids if process and process.is_alive()]
+    gone = functools.partial(is_gone, labstate.STATE_ROOT / name, [process for process in pids if process])
+    wait_until(gone, timeout_s=45, what=f"end of lab {name}", every_s=0.05)
     assert name not in run("ip", "link").stdout
     assert str(labstate.network_of(int(name[3:]))) not in run("ip", "route", "show", "table", "all").stdout
     assert name not in Path("/proc/mounts").read_text(encoding="utf-8")

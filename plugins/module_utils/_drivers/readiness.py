@@ -20,7 +20,7 @@ CONNECT_S = 1.0
 ANSWER_S = 10.0
 """How long one try waits for an answer once connected: a first request may have to wake up much."""
 PAUSE_S = 0.1
-_ALIVE_EVERY_S = 2.0
+_LOOK_EVERY_S = 2.0
 _MAX_THREADS = 256
 
 
@@ -87,17 +87,18 @@ def ask_all(probes: t.Mapping[str, Probe], *, limit_s: float) -> dict[str, Answe
 
 
 def await_answers(
-    probes: t.Mapping[str, Probe], since: t.Mapping[str, float], is_running: t.Callable[[str], bool]
+    probes: t.Mapping[str, Probe], since: t.Mapping[str, float], find_futility: t.Callable[[str], str]
 ) -> dict[str, Answer | str]:
     """Ask every server again and again, all at the same time, until it answers or its time is over.
 
-    ``since`` is the monotonic time from which each server's limit counts. A machine that stops meanwhile is given up.
+    ``since`` is the monotonic time from which each server's limit counts. ``find_futility`` tells, now and then, why a
+    server need not be waited for any more, "" as long as it is worth it.
     Returns each server's answer, or in words why there is none.
     """
 
     def wait(item: tuple[str, Probe]) -> Answer | str:
         name, probe = item
-        return _await_answer(name, probe, since[name], is_running)
+        return _await_answer(name, probe, since[name], find_futility)
 
     return _map_all(wait, {name: (name, probe) for name, probe in probes.items()})
 
@@ -113,8 +114,8 @@ def _map_all(work: t.Callable[[ItemT], ResultT], items: t.Mapping[str, ItemT]) -
         return dict(zip(items, pool.map(work, items.values())))
 
 
-def _await_answer(name: str, probe: Probe, since: float, is_running: t.Callable[[str], bool]) -> Answer | str:
-    look_at = time.monotonic() + _ALIVE_EVERY_S
+def _await_answer(name: str, probe: Probe, since: float, find_futility: t.Callable[[str], str]) -> Answer | str:
+    look_at = time.monotonic() + _LOOK_EVERY_S
     while True:
         left_s = since + probe.timeout_s - time.monotonic()
         try:
@@ -126,7 +127,8 @@ def _await_answer(name: str, probe: Probe, since: float, is_running: t.Callable[
         if left_s <= 0:
             return f"{probe.target} did not answer within {probe.timeout_s:g} s ({reason})"
         if time.monotonic() >= look_at:
-            look_at = time.monotonic() + _ALIVE_EVERY_S
-            if not is_running(name):
-                return "it stopped before its server answered"
+            look_at = time.monotonic() + _LOOK_EVERY_S
+            futility = find_futility(name)
+            if futility:
+                return futility
         time.sleep(PAUSE_S)

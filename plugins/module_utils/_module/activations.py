@@ -29,6 +29,7 @@ from .._core.activation import (
 from .._core.errors import EncompassError
 from .._core.provider import Power, PowerControl, PowerSeen
 from .._core.steps import Step
+from .._drivers import caller
 from .._drivers.libvirt import open_host
 from .._drivers.readiness import ask_all, await_answers
 from .parallel import perform_each
@@ -108,17 +109,21 @@ class ActivateVerb:
 
     def _await_answers(self, steps: t.Mapping[str, AwaitAnswer], since: t.Mapping[str, float]) -> Failures:
         probes: dict[str, Probe] = {name: step.probe for name, step in steps.items()}
-        answers = await_answers(probes, since, self._may_run)
+        answers = await_answers(probes, since, self._find_futility)
         self._answers.update({name: answer for name, answer in answers.items() if isinstance(answer, Answer)})
         return {
             name: None if isinstance(answer, Answer) else explain_silence(name, answer)
             for name, answer in answers.items()
         }
 
-    def _may_run(self, name: str) -> bool:
+    def _find_futility(self, name: str) -> str:
+        """Return why a server need not be waited for; the next run shall not have to wait for one that is gone."""
+        if caller.is_gone():
+            return "the run that waited for its server is gone"
         with contextlib.suppress(EncompassError):
-            return _is_running(self._host.observe_power([name])[name])
-        return True
+            if not _is_running(self._host.observe_power([name])[name]):
+                return "it stopped before its server answered"
+        return ""
 
     def _await_stops(self, steps: t.Mapping[str, StopDomain], since: t.Mapping[str, float]) -> Failures:
         """Wait until the machines are off; switch off those that do not obey in time."""

@@ -16,6 +16,7 @@ from .._catalog.objects import Body, Operation
 from .._catalog.store import Writing
 from .base import LEASE_S, CatalogAction
 from .batch import Batch
+from .lifeline import end_with_run
 from .verbs import VERBS, Request, Verb
 
 # No verb takes longer; a worker that hangs keeps its objects no longer than that.
@@ -75,6 +76,7 @@ class VerbAction(CatalogAction):
     def _run_module(self, batch: Batch, operation: Operation) -> dict[str, t.Any]:
         """Have the module do the batch, and commit what it reports."""
         with contextlib.ExitStack() as stack:
+            stack.enter_context(end_with_run())
             for identifier in (operation.id, *batch.outer):
                 stack.enter_context(Heartbeat(self.catalog, identifier, LEASE_S, LONGEST_S))
             options = {key: value for key, value in self._task.args.items() if key not in _OWN_OPTIONS}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import os
 import shutil
 import socket
 import ssl
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.encompass.images.plugins.module_utils._core.activation import Answer, Probe
+from ansible_collections.encompass.images.plugins.module_utils._drivers import caller
 from ansible_collections.encompass.images.plugins.module_utils._drivers.readiness import (
     Silence,
     ask_all,
@@ -80,8 +82,8 @@ def http_probe(port: int, path: str = "/", *, status: int = 200, timeout_s: floa
     return Probe("127.0.0.1", port, timeout_s, scheme, path, status)
 
 
-def running(_name: str) -> bool:
-    return True
+def running(_name: str) -> str:
+    return ""
 
 
 def test_a_port_is_enough_when_no_page_is_asked_for(port: int, silent_port: int) -> None:
@@ -205,8 +207,24 @@ def test_a_server_that_answers_just_now_is_heard_though_its_time_is_over(port: i
     assert isinstance(answer, Answer)
 
 
-def test_a_machine_that_stops_is_not_waited_for() -> None:
+def test_what_is_futile_is_not_waited_for() -> None:
     started = time.monotonic()
-    answers = await_answers({"x": http_probe(free_port(), timeout_s=60)}, {"x": started}, lambda _name: False)
-    assert answers == {"x": "it stopped before its server answered"}
+    answers = await_answers(
+        {"x": http_probe(free_port(), timeout_s=60)}, {"x": started}, lambda name: f"{name} stopped"
+    )
+    assert answers == {"x": "x stopped"}
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("make_ends", [os.pipe, lambda: [end.detach() for end in socket.socketpair()]])
+def test_a_caller_is_gone_when_it_no_longer_reads(make_ends: t.Callable[[], t.Sequence[int]]) -> None:
+    reader, writer = make_ends()
+    assert not caller.is_gone(writer)
+    os.close(reader)
+    assert caller.is_gone(writer)
+    os.close(writer)
+
+
+def test_a_file_is_a_patient_caller(tmp_path: Path) -> None:
+    with (tmp_path / "result").open("w", encoding="utf-8") as result:
+        assert not caller.is_gone(result.fileno())

@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A worker ends with the run that forked it. Private to this collection; may change without notice.
+
+Workers lead sessions of their own, so a run that is killed leaves them behind: they would wait for their modules and
+hold their leases for it, and the next run would find everything busy on behalf of nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import typing as t
+from pathlib import Path
+
+_LOOK_EVERY_S = 0.5
+_TASKS = Path("/proc/self/task")
+
+
+@contextlib.contextmanager
+def end_with_run() -> t.Iterator[None]:
+    """While inside: once the parent process is gone, end the children (the connections), then this process."""
+    left = threading.Event()
+    watch = threading.Thread(target=_watch, args=(left, os.getppid()), name="lifeline", daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        left.set()
+        watch.join()
+
+
+def _watch(left: threading.Event, parent: int) -> None:
+    while not left.wait(_LOOK_EVERY_S):
+        if os.getppid() != parent:
+            for pid in _list_children():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGTERM)
+            os._exit(1)
+
+
+def _list_children() -> list[int]:
+    """List the children of all threads; none where the kernel does not tell."""
+    pids: list[int] = []
+    for path in _TASKS.glob("*/children"):
+        with contextlib.suppress(OSError):
+            pids += map(int, path.read_text().split())
+    return pids
