@@ -34,6 +34,8 @@ class ActionModule(VerbAction):
         name = str(item["name"])
         clone = tx.require("clone", clone_name).body
         machine = tx.get("machine", name)
+        if machine is not None and clone["machine"] == name:
+            return  # bound already, perhaps as the clone that the machine serves next
         for have, wanted, text in (
             (clone["machine"], name, f"clone {clone_name} is assigned to machine {clone['machine']}"),
             (machine.body["clone"] if machine else None, clone_name, f"machine {name} has another clone"),

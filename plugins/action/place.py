@@ -15,10 +15,11 @@ from ..plugin_utils._actions.base import CatalogAction
 from ..plugin_utils._actions.snapshot import read_snapshot
 from ..plugin_utils._catalog.store import Writing
 from ..plugin_utils._planning.ledger import FreshNames, Ledger
-from ..plugin_utils._planning.planner import plan_deployment, plan_retirement
-from ..plugin_utils._planning.plans import DeploymentPlan, batch_by_provider
+from ..plugin_utils._planning.plans import DeploymentPlan, arrange_stages, batch_by_provider
 from ..plugin_utils._planning.present import describe_plans
-from ..plugin_utils._planning.request import parse_deployments
+from ..plugin_utils._planning.request import parse_deployments, parse_reassignments
+from ..plugin_utils._planning.scenario import Scenario
+from ..plugin_utils._planning.waves import parse_waves
 from ..plugin_utils._planning.world import ProviderView
 
 # A deployment is held over several tasks, whose steps renew it; between them nothing does.
@@ -30,8 +31,7 @@ class ActionModule(CatalogAction):
 
     def perform(self) -> dict[str, t.Any]:
         """Plan, reserve, show the plan, and return the work for each provider."""
-        requests = parse_deployments(self.get_list("deployments"))
-        retired = [str(name) for name in self.get_list("retire")]
+        scenario = self._read_scenario()
         observed = self._task.args.get("observed") or {}
         views = {name: ProviderView.parse(name, seen) for name, seen in sorted(observed.items())}
         if not views:
@@ -39,11 +39,9 @@ class ActionModule(CatalogAction):
         catalog_uuid = self.catalog.uuid
         with self.catalog.transaction() as tx:
             fresh = FreshNames(catalog_uuid, tx.next_number, lambda: str(uuid.uuid4()))
-            ledger = Ledger(read_snapshot(tx), views, fresh)
-            plans = [plan_retirement(ledger, name) for name in retired]
-            plans += [plan_deployment(ledger, request) for request in requests]
+            plans = scenario.plan(Ledger(read_snapshot(tx), views, fresh))
             before = {key: (tx.get(*key) or None) for plan in plans for key in plan.rows}
-            operations = [self._reserve(tx, plan) for plan in plans if not plan.settled]
+            operations = [self._reserve(tx, plan, scenario.verb_of(plan)) for plan in plans if not plan.settled]
         for line in describe_plans(plans):
             Display().display(line)
         diff = [
@@ -63,21 +61,32 @@ class ActionModule(CatalogAction):
             "deployments": [plan.name for plan in plans],
             "members": [member.to_record() for plan in plans for member in plan.members],
             "work": batch_by_provider(plans),
+            "stages": [stage.to_record() for stage in arrange_stages(plans, halting=scenario.is_halting)],
             "diff": diff,
         }
 
-    def _reserve(self, tx: Writing, plan: DeploymentPlan) -> str:
+    def _read_scenario(self) -> Scenario:
+        given = self._task.args
+        return Scenario(
+            deployments=parse_deployments(self.get_list("deployments")),
+            retire=[str(name) for name in self.get_list("retire")],
+            update=given.get("update") is not None,
+            only=[str(name) for name in self.get_list("update")],
+            rollback=[str(name) for name in self.get_list("rollback")],
+            reassign=parse_reassignments(self.get_list("reassign")),
+            restore=given.get("restore") or {},
+            waves=parse_waves(given["waves"]) if given.get("waves") else (1.0,),
+        )
+
+    def _reserve(self, tx: Writing, plan: DeploymentPlan, verb: str) -> str:
         """Write the plan's rows and lease what it works on; return the operation's id, "" when there is no work."""
         owner = self.run_owner()
         known = tx.get("deployment", plan.name)
         body = plan.body if plan.body is not None else known.body if known else {"members": []}
         # The deployment first: when another run has it, that is what this run has to be told.
-        tx.put("deployment", plan.name, body, verb="deploy", owner=owner)
+        tx.put("deployment", plan.name, body, verb=verb, owner=owner)
         for (kind, name), record in plan.rows.items():
             tx.put(kind, name, record, verb="place", owner=owner)
         if len(plan.targets) == 1 and plan.body is not None:
             return ""
-        operation = tx.begin(
-            "retire" if plan.body is None else "deploy", plan.targets, owner=owner, lease_s=DEPLOYMENT_LEASE_S
-        )
-        return operation.id
+        return tx.begin(verb, plan.targets, owner=owner, lease_s=DEPLOYMENT_LEASE_S).id

@@ -13,7 +13,7 @@ from ansible.utils.display import Display
 from ..module_utils._core.activation import Answer, read_probe
 from ..module_utils._drivers.readiness import ask_all
 from ..plugin_utils._actions.base import CatalogAction
-from ..plugin_utils._catalog.objects import Row
+from ..plugin_utils._catalog.objects import Body, Row
 from ..plugin_utils._planning.table import format_table
 
 COLUMNS = ("server", "function", "master", "machine", "provider", "address", "state", "answer")
@@ -32,14 +32,13 @@ class ActionModule(CatalogAction):
         clones = {row.name: row.body for row in self.catalog.find("clone")}
         servers = [_describe(row, clones) for row in machines if row.body.get("server")]
         if boolean(self._task.args.get("probe", True)):
-            self._ask(servers, machines)
+            self._ask(servers, {row.name: _choose_ready(row.body, clones) for row in machines})
         lines = format_table(servers, COLUMNS) if servers else ["There are no servers."]
         for line in lines:
             Display().display(line)
         return {"changed": False, "servers": servers}
 
-    def _ask(self, servers: t.Sequence[dict[str, t.Any]], machines: t.Sequence[Row]) -> None:
-        ready = {row.name: row.body.get("ready") for row in machines}
+    def _ask(self, servers: t.Sequence[dict[str, t.Any]], ready: t.Mapping[str, t.Any]) -> None:
         active = [server for server in servers if server["state"] == "active" and server["address"]]
         probes = {
             server["machine"]: read_probe(server["machine"], server["address"], ready[server["machine"]])
@@ -52,13 +51,17 @@ class ActionModule(CatalogAction):
                 server["answer"] = _show_answer(answers[server["machine"]])
 
 
-def _describe(row: Row, clones: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+def _choose_ready(machine: Body, clones: t.Mapping[str, Body]) -> t.Any:
+    return clones.get(str(machine.get("clone")), {}).get("ready") or machine.get("ready")
+
+
+def _describe(row: Row, clones: t.Mapping[str, Body]) -> dict[str, t.Any]:
     body = row.body
     clone = clones.get(str(body.get("clone")), {})
     nics = body["nics"]
     return {
         "server": body["server"],
-        "function": body.get("function"),
+        "function": str(clone.get("master")).rpartition("-v")[0] or body.get("function"),
         "master": clone.get("master"),
         "machine": row.name,
         "provider": body["provider"],

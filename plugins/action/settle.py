@@ -1,50 +1,80 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""End what place began."""
+"""End what place began, or look whether it goes as planned."""
 
 from __future__ import annotations
 
 import typing as t
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from ..module_utils._core.errors import NotFound
 from ..plugin_utils._actions.base import CatalogAction
 from ..plugin_utils._catalog.objects import Body, Key, Operation
+
+Problems = dict[str, str]
+"""Machine (or clone without one) -> what is wrong, in a sentence."""
 
 
 class ActionModule(CatalogAction):
     """Releases deployments, and fails when servers of theirs are not what was planned."""
 
     def perform(self) -> dict[str, t.Any]:
-        """Release every operation, then say which servers are not active."""
+        """Release the operations and say which servers are not as planned; with ``expected`` only if there are such."""
+        operations = self._require_running()
+        expected = self._task.args.get("expected")
+        problems: Problems = {}
+        if expected is not None:
+            problems = self._examine_clones(expected)
+        if expected is None or problems:
+            for operation in operations:
+                found = self._settle(operation)
+                problems = problems or found
+        result: dict[str, t.Any] = {
+            "changed": False,
+            "problems": list(problems.values()),
+            "unsettled": sorted(problems),
+        }
+        if problems and not boolean(self._task.args.get("tolerate", False)):
+            result.update(failed=True, msg="; ".join(problems.values()))
+        return result
+
+    def _require_running(self) -> list[Operation]:
         known = {operation.id: operation for operation in self.catalog.operations("running")}
-        problems: list[str] = []
         for identifier in self.get_list("operations"):
             if identifier not in known:
                 raise NotFound(f"operation {identifier}", "it does not run any more", remedy="Run the playbook again.")
-            problems += self._settle(known[identifier])
-        result: dict[str, t.Any] = {"changed": False, "problems": problems}
-        if problems:
-            result.update(failed=True, msg="; ".join(problems))
-        return result
+        return [known[identifier] for identifier in self.get_list("operations")]
 
-    def _settle(self, operation: Operation) -> list[str]:
+    def _examine_clones(self, expected: t.Mapping[str, str]) -> Problems:
+        problems: Problems = {}
+        for name, stage in expected.items():
+            clone = self.catalog.require("clone", name).body
+            if clone["stage"] != stage or clone.get("last_error"):
+                problems[clone["machine"] or name] = _describe_problem(name, clone, stage)
+        return problems
+
+    def _settle(self, operation: Operation) -> Problems:
         name = next(name for kind, name in operation.targets if kind == "deployment")
         machines = self.catalog.find("machine", deployment=name)
         bodies: dict[Key, Body | None] = {}
+        problems: Problems = {}
         if operation.verb == "retire":
             if not machines:
                 bodies[("deployment", name)] = None
-            problems = [f"server {row.body['server']} is still there" for row in machines]
+            problems = {row.name: f"server {row.body['server']} is still there" for row in machines}
         else:
             wanted = {target[1] for target in operation.targets if target[0] == "machine"}
-            problems = [self._describe_problem(row.body) for row in machines if row.name in wanted]
+            for row in machines:
+                clone = self.catalog.require("clone", row.body["clone"]).body
+                if row.name in wanted and clone["stage"] != "active":
+                    problems[row.name] = _describe_problem(row.body["clone"], clone, "active")
         self.catalog.commit(operation.id, bodies)
-        return [problem for problem in problems if problem]
+        return problems
 
-    def _describe_problem(self, machine: Body) -> str:
-        clone = self.catalog.require("clone", machine["clone"]).body
-        if clone["stage"] == "active":
-            return ""
-        error = clone.get("last_error") or {}
-        return str(error.get("msg") or f"server {machine['server']}: its clone is {clone['stage']}, not active")
+
+def _describe_problem(name: str, clone: Body, stage: str) -> str:
+    error = clone.get("last_error") or {}
+    machine = f"server {clone['machine']}" if clone["machine"] else "no server"
+    return str(error.get("msg") or f"{machine}: its clone {name} is {clone['stage']}, not {stage}")

@@ -224,6 +224,13 @@ options:
     type: list
     elements: dict
     default: []
+  reassign:
+    description:
+      - Machines that serve another function than their deployment's, with the C(inputs) for it, as
+        M(encompass.images.place) takes them. This, too, is for the action plugin.
+    type: list
+    elements: dict
+    default: []
   virt_type:
     description:
       - How the appliance runs. V(kvm) is fast; V(qemu) works everywhere.
@@ -404,6 +411,7 @@ def main() -> None:
             "timeout_s": {"type": "float", "default": 900},
             "workers": {"type": "int", "default": 4},
             "deployments": {"type": "list", "elements": "dict", "default": []},
+            "reassign": {"type": "list", "elements": "dict", "default": []},
             **OPERATIONS,
         },
         make_job,

@@ -18,6 +18,9 @@ description:
     the deployments until M(encompass.images.settle) releases them. A deployment that another run holds is refused,
     naming it.
   - When everything is as declared, nothing is written.
+  - Instead of bringing deployments about, it plans to move them to another version (O(update)), back again
+    (O(rollback)), or to have machines serve another function (O(reassign)). What a machine served before is kept on
+    standby, so that it can go back without any copy.
   - This is an action that runs on the controller alone.
 extends_documentation_fragment:
   - encompass.images.attributes
@@ -110,6 +113,11 @@ options:
         description: How long a server may take to shut down before its machine is switched off.
         type: int
         default: 60
+      standby:
+        description:
+          - How many clones that a machine served before are kept, besides those that the last update needs to go back.
+        type: int
+        default: 1
       vars:
         description: Inventory variables of the servers. They are stored in the clear.
         type: dict
@@ -118,6 +126,56 @@ options:
     type: list
     elements: str
     default: []
+  update:
+    description:
+      - Names of deployments among O(deployments) whose servers move to the version that is declared; all of them when
+        the list is empty. Not given, nothing is updated.
+    type: list
+    elements: str
+  rollback:
+    description: Names of deployments whose servers go back to what they served when their last update began.
+    type: list
+    elements: str
+    default: []
+  reassign:
+    description: Machines that are to serve another function, or their own again.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      function:
+        description: What the machines are to serve.
+        type: str
+        required: true
+      deployment:
+        description: All machines of this deployment; or give O(reassign[].machines).
+        type: str
+      machines:
+        description: Names of machines.
+        type: list
+        elements: str
+      version:
+        description: Version of the master; by default that of the clone on standby, else the current one.
+        type: raw
+        default: current
+      inputs:
+        description: Values for the inputs that the master's customization asks for.
+        type: dict
+      ready:
+        description: When a server counts as active, as in O(deployments[].ready); by default as its deployment says.
+        type: dict
+  restore:
+    description:
+      - Machines that are to serve a clone on standby again, because another did not come up; the clone's name by the
+        machine's.
+    type: dict
+  waves:
+    description:
+      - How many servers change together, as numbers or percentages of all, like a play's C(serial). The last one is
+        repeated.
+    type: list
+    elements: str
+    default: ["100%"]
   observed:
     description:
       - What M(encompass.images.discover) returned, by provider.
@@ -138,6 +196,14 @@ EXAMPLES = r"""
         memory_mib: 256
         ready:
           url: http://{address}/
+    observed: "{{ {'hv1': hostvars['hv1'].encompass_observed} }}"
+  register: plan
+
+- name: Plan to move them to the current version, one first, then half of them at a time
+  encompass.images.place:
+    deployments: "{{ encompass_deployments }}"
+    update: [web]
+    waves: [1, 50%]
     observed: "{{ {'hv1': hostvars['hv1'].encompass_observed} }}"
   register: plan
 
@@ -169,7 +235,8 @@ members:
       description: Name of the server.
       type: str
     action:
-      description: One of V(keep), V(create), V(repair), V(change), V(retire) and V(wait).
+      description:
+        - One of V(keep), V(create), V(repair), V(change), V(update), V(return), V(reassign), V(retire) and V(wait).
       type: str
     provider:
       description: The provider it is or will be on.
@@ -198,8 +265,32 @@ members:
     estimated_bytes:
       description: What the clone will take of its pool when it is new.
       type: int
+    served:
+      description: The clone that the machine serves until then, when that is another one.
+      type: str
+    spares:
+      description: Clones of the machine that are deleted when all is done.
+      type: list
 work:
   description: The work by provider and verb, as the modules of the verbs take it.
   returned: success
   type: dict
+stages:
+  description: The same work in stages, of which each has to succeed before the next begins.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    title:
+      description: The stage in words.
+      type: str
+    halts:
+      description: Whether nothing more may be done when not all went well.
+      type: bool
+    work:
+      description: Its work by provider and verb.
+      type: dict
+    expected:
+      description: The stage that each clone must have then, by the clone's name.
+      type: dict
 """

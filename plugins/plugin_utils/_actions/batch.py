@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ...module_utils._core.errors import EncompassError, InvalidRequest
-from ...module_utils._core.lifecycle import advance, is_done, read_state
 from .._catalog.objects import Body, Key
 from .._catalog.store import Reading
 from .verbs import Request, Subject, Verb
@@ -35,11 +35,11 @@ class Batch:
         """Take an item in when the life cycle lets it; one that failed earlier in the larger operation is skipped."""
         name = str(item["name"])
         try:
-            subject = self._find_subject(reading, name)
+            subject = self._find_subject(reading, item)
             if (subject.clone.get("last_error") or {}).get("operation") in self.outer:
                 self._skipped.append(name)
                 return
-            self._check_transition(subject)
+            self.verb.check(subject)
             completed = self.verb.complete(reading, subject, request)
         except EncompassError as exc:
             refusal = {"name": name, "changed": False, "failed": True, "steps": [], "record": {}}
@@ -48,25 +48,28 @@ class Batch:
             self.subjects[name] = subject
             # Only within a larger operation has the catalog just been held against the provider.
             stage = {"stage": subject.clone["stage"]} if self.outer and self.verb.plans_from_stage else {}
-            self.items.append({**item, **completed, **stage})
+            given = {key: value for key, value in item.items() if key != "clone"}
+            self.items.append({**given, **completed, **stage})
 
-    def _find_subject(self, reading: Reading, name: str) -> Subject:
+    def _find_subject(self, reading: Reading, item: Body) -> Subject:
+        """Return what an item is about; of a machine, that is the clone that it serves, unless the item names one."""
+        name = str(item["name"])
         if self.verb.on_machines:
             machine_name: str | None = name
-            clone_name = reading.require("machine", name).body["clone"]
+            clone_name = item.get("clone") or reading.require("machine", name).body["clone"]
         else:
             clone_name = name
             machine_name = reading.require("clone", name).body["machine"]
         clone = reading.require("clone", clone_name).body
         if clone["provider"] != self.provider:
             raise InvalidRequest(f"clone {clone_name}", f"it is on {clone['provider']}, not on {self.provider}")
+        if self.verb.on_machines and clone["machine"] != name:
+            raise InvalidRequest(
+                f"machine {name}", f"clone {clone_name} is not assigned to it", remedy="Assign it first."
+            )
         machine = reading.require("machine", machine_name).body if machine_name else {}
-        return Subject(clone_name, clone, machine_name or "", machine)
-
-    def _check_transition(self, subject: Subject) -> None:
-        state = read_state(subject.clone)
-        if not is_done(state, self.verb.event):
-            advance(f"clone {subject.clone_name}", state, self.verb.event)
+        subject = Subject(clone_name, clone, machine_name or "", machine)
+        return dataclasses.replace(subject, partners=self.verb.find_partners(reading, subject))
 
     def absorb(self, results: t.Sequence[Body]) -> tuple[dict[Key, Body | None], dict[Key, Body]]:
         """Return (the records after the verb, the errors to note) from the module's answers."""

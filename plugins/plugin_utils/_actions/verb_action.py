@@ -23,7 +23,7 @@ from .verbs import VERBS, Request, Verb
 LONGEST_S = 4 * 3600.0
 
 # Options that are for the action alone; everything else goes to the module.
-_OWN_OPTIONS = frozenset({"state", "operations", "deployments", "clones", "machines"})
+_OWN_OPTIONS = frozenset({"state", "operations", "deployments", "reassign", "clones", "machines"})
 
 
 class VerbAction(CatalogAction):
@@ -96,4 +96,9 @@ class VerbAction(CatalogAction):
         return result
 
     def _read_inputs(self) -> dict[str, t.Mapping[str, t.Any]]:
-        return {entry["name"]: entry.get("inputs") or {} for entry in self.get_list("deployments")}
+        """Return the inputs by deployment, and by machine for machines that are reassigned."""
+        inputs = {entry["name"]: entry.get("inputs") or {} for entry in self.get_list("deployments")}
+        for entry in self.get_list("reassign"):
+            names = entry.get("machines") or [entry.get("deployment")]
+            inputs.update(dict.fromkeys(names, entry.get("inputs") or {}))
+        return inputs

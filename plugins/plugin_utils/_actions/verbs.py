@@ -29,12 +29,19 @@ class Subject:
     machine_name: str
     machine: Body
     """Empty for a clone without a machine."""
+    partners: t.Mapping[str, Body] = dataclasses.field(default_factory=dict)
+    """Other clones of the machine that the verb takes along."""
 
     @property
     def keys(self) -> list[Key]:
         """The objects that the verb needs for itself."""
         machine = [("machine", self.machine_name)] if self.machine else []
-        return [*machine, ("clone", self.clone_name)]
+        return [*machine, ("clone", self.clone_name), *(("clone", name) for name in self.partners)]
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether the clone is meant for a machine that serves another one: prepared for it, or on standby."""
+        return bool(self.machine) and self.machine["clone"] != self.clone_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,18 +65,36 @@ class Verb:
     """The module plans otherwise after a step that was only planned, and is told the clone's stage."""
     fixed_options: t.Mapping[str, t.Any] = {}
 
+    def find_partners(self, reading: Reading, subject: Subject) -> dict[str, Body]:
+        """Return the other clones of the subject's machine that the verb takes along."""
+        return {}
+
+    def events_of(self, subject: Subject) -> tuple[str, ...]:
+        """Return what happens to the subject's clone, most often one event."""
+        return (self.event,)
+
+    def check(self, subject: Subject) -> None:
+        """Raise :class:`TransitionRefused` when the life cycle does not let the verb happen."""
+        self._advance(subject)
+
     def complete(self, reading: Reading, subject: Subject, request: Request) -> Body:
         """Return the module's item, completed from the catalog."""
         raise NotImplementedError
 
     def absorb(self, subject: Subject, record: Body) -> dict[Key, Body | None]:
         """Return the records after the verb, given what the module reports; None for one that is gone."""
-        after = settle_event(subject.clone_name, {**subject.clone, **self.select(record)}, self.event)
-        return {("clone", subject.clone_name): after}
+        return {("clone", subject.clone_name): self._advance(subject, self.select(record))}
 
     def select(self, record: Body) -> Body:
         """Return what of the module's report belongs into the clone's record."""
         return {}
+
+    def _advance(self, subject: Subject, changes: t.Mapping[str, t.Any] | None = None) -> Body | None:
+        """Return the clone's record after the verb's events; None when the clone is gone then."""
+        body: Body | None = {**subject.clone, **(changes or {})}
+        for event in self.events_of(subject):
+            body = settle_event(subject.clone_name, t.cast(Body, body), event)
+        return body
 
 
 def require_pool(reading: Reading, provider: str, pool: str) -> Body:
@@ -151,6 +176,10 @@ class Delete(Verb):
             "pool_path": pool["path"],
         }
 
+    def events_of(self, subject: Subject) -> tuple[str, ...]:
+        """Return what happens to the clone; one that its machine does not serve is unassigned on the way."""
+        return ("unassign", self.event) if subject.is_spare and subject.clone["stage"] == "assigned" else (self.event,)
+
 
 class Assign(Verb):
     """Reserve a machine's addresses for its clone."""
@@ -173,10 +202,18 @@ class Unassign(Assign):
     event, state = "unassign", "unassigned"
     fixed_options: t.Mapping[str, t.Any] = {"release": True}
 
+    def find_partners(self, reading: Reading, subject: Subject) -> dict[str, Body]:
+        """Return all other clones of the machine: they are nobody's, too."""
+        rows = reading.find("clone", machine=subject.machine_name)
+        return {row.name: row.body for row in rows if row.name != subject.clone_name}
+
     def absorb(self, subject: Subject, record: Body) -> dict[Key, Body | None]:
-        """Return the records after the verb: the machine is gone, the clone is nobody's."""
-        after = settle_event(subject.clone_name, {**subject.clone, "machine": None}, self.event)
-        return {("clone", subject.clone_name): after, ("machine", subject.machine_name): None}
+        """Return the records after the verb: the machine is gone, its clones are nobody's."""
+        clones = {subject.clone_name: subject.clone, **subject.partners}
+        bodies: dict[Key, Body | None] = {
+            ("clone", name): settle_event(name, {**body, "machine": None}, self.event) for name, body in clones.items()
+        }
+        return {**bodies, ("machine", subject.machine_name): None}
 
 
 class Customize(Verb):
@@ -191,7 +228,7 @@ class Customize(Verb):
             raise InvalidRequest(f"clone {subject.clone_name}", "it has no machine", remedy="Assign it first.")
         master = reading.require("master", clone["master"]).body
         inputs = self._inputs(subject, master, request)
-        server = describe_server(subject.machine_name, machine)
+        server = describe_server(subject.machine_name, machine, master)
         items, seed = render_items(master, inputs, server)
         digests = digest_items(master, inputs, server)
         plain, given = split_secrets(master, inputs)
@@ -209,8 +246,10 @@ class Customize(Verb):
         }
 
     def _inputs(self, subject: Subject, master: Body, request: Request) -> dict[str, t.Any]:
+        # A machine that was reassigned has inputs of its own.
         deployment = str(subject.machine.get("deployment"))
-        return complete_inputs(f"clone {subject.clone_name}", master, request.inputs.get(deployment, {}))
+        given = request.inputs.get(subject.machine_name, request.inputs.get(deployment, {}))
+        return complete_inputs(f"clone {subject.clone_name}", master, given)
 
     def select(self, record: Body) -> Body:
         """Return what of the module's report belongs into the clone's record."""
@@ -246,22 +285,53 @@ class Attach(Verb):
     def complete(self, reading: Reading, subject: Subject, request: Request) -> Body:
         """Return the module's item, completed from the catalog."""
         clone, machine = subject.clone, subject.machine
-        bus = reading.require("master", clone["master"]).body["hardware"]["disk_bus"]
-        sizes = ("uuid", "arch", "firmware", "cpus", "memory_mib", "virt_type", "nics", "server")
+        hardware = reading.require("master", clone["master"]).body["hardware"]
+        sizes = ("uuid", "arch", "cpus", "memory_mib", "virt_type", "nics", "server")
         return {
             "name": subject.machine_name,
             "clone": subject.clone_name,
             **{key: machine[key] for key in sizes},
-            "disks": [describe_disk(subject.clone_name, volume, bus) for volume in clone["volumes"]],
+            "firmware": hardware["firmware"],
+            "disks": [describe_disk(subject.clone_name, volume, hardware["disk_bus"]) for volume in clone["volumes"]],
             "seed": clone["seed"],
             "catalog": request.catalog_uuid,
         }
+
+    def find_partners(self, reading: Reading, subject: Subject) -> dict[str, Body]:
+        """Return the clone that the machine serves until now, if that is another one: it goes on standby."""
+        served = subject.machine["clone"]
+        return {} if served == subject.clone_name else {served: reading.require("clone", served).body}
+
+    def check(self, subject: Subject) -> None:
+        """Raise :class:`TransitionRefused` also when the clone that goes on standby cannot."""
+        super().check(subject)
+        self._put_on_standby(subject)
+
+    def absorb(self, subject: Subject, record: Body) -> dict[Key, Body | None]:
+        """Return the records after the verb: the machine serves this clone, what it served before is on standby."""
+        bodies = {**super().absorb(subject, record), **self._put_on_standby(subject)}
+        if subject.partners:
+            bodies[("machine", subject.machine_name)] = {**subject.machine, "clone": subject.clone_name}
+        return bodies
+
+    def _advance(self, subject: Subject, changes: t.Mapping[str, t.Any] | None = None) -> Body | None:
+        """Return the clone's record, which also tells how many clones the machine has served with this one."""
+        turns = [body.get("turn") or 0 for body in subject.partners.values()]
+        turn = max(turns) + 1 if turns else subject.clone.get("turn") or 1
+        return super()._advance(subject, {**(changes or {}), "turn": turn})
+
+    def _put_on_standby(self, subject: Subject) -> dict[Key, Body | None]:
+        return {("clone", name): settle_event(name, body, "detach") for name, body in subject.partners.items()}
 
 
 class Detach(Attach):
     """Undefine the machine; its addresses stay its own."""
 
     event, state = "detach", "detached"
+
+    def find_partners(self, reading: Reading, subject: Subject) -> dict[str, Body]:
+        """Return nothing: only one clone is attached."""
+        return {}
 
 
 class Activate(Verb):
@@ -277,7 +347,7 @@ class Activate(Verb):
             "name": subject.machine_name,
             "uuid": machine["uuid"],
             "address": machine["nics"][0]["address"] if machine["nics"] else None,
-            "ready": machine.get("ready"),
+            "ready": subject.clone.get("ready") or machine.get("ready"),
             "stop_timeout_s": machine.get("stop_timeout_s", 60),
         }
 

@@ -83,7 +83,7 @@ class View:
             "provider": self.provider,
             "address": self.address,
             "state": self.state,
-            "ready": _body(self.machine).get("ready"),
+            "ready": _body(self.clone).get("ready") or _body(self.machine).get("ready"),
         }
 
     @property

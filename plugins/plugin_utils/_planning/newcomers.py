@@ -9,6 +9,7 @@ import collections
 import dataclasses
 from collections.abc import Mapping
 
+from ...module_utils._core.errors import NotFound
 from ...module_utils._core.placement import Candidate, Choice, Need, place_machine, take_room
 from .ledger import Ledger
 from .plans import Body, MemberPlan, verbs_to_active
@@ -23,7 +24,7 @@ class Newcomers:
     def __init__(self, ledger: Ledger, request: DeploymentRequest, master: str) -> None:
         self._ledger = ledger
         self._request = request
-        self._master_name = master
+        self.master = master
         self._master = ledger.snapshot.masters[master]
         snapshot = ledger.snapshot
         self._candidates: dict[str, Candidate] = {
@@ -34,30 +35,44 @@ class Newcomers:
 
     def plan_member(self, server: str) -> MemberPlan:
         """Reserve a provider, a clone, a machine and its addresses for one new server."""
-        need = build_need(self._request, server, self._master_name, self._master)
+        need = build_need(self._request, server, self.master, self._master)
         choice = place_machine(need, list(self._candidates.values()))
         self._candidates[choice.provider] = take_room(self._candidates[choice.provider], need)
-        clone_name, reason = self._reserve_clone(choice.provider)
+        clone_name, reason = self.reserve_clone(choice.provider)
         stage = self._bind(server, clone_name, choice.provider)
         plan = self._describe(server, choice, clone_name, stage)
         plan = dataclasses.replace(plan, reasons=(choice.reason, *reason))
         if stage != "planned":
             return plan
-        pool = self._ledger.views[choice.provider].pools[self._request.pool]
-        method, why, estimate = estimate_clone(clone_name, self._master, self._request.method, pool)
+        method, why, estimate = self.estimate_clone(clone_name, choice.provider)
         return dataclasses.replace(
             plan, reasons=(*plan.reasons, f"{method}: {why}"), method=method, estimated_bytes=estimate
         )
 
-    def _reserve_clone(self, provider: str) -> tuple[str, list[str]]:
+    def estimate_clone(self, clone_name: str, provider: str) -> tuple[str, str, int]:
+        """Return (method, why, bytes it takes when new) for a clone on a provider."""
+        pool = self._ledger.views[provider].pools[self._request.pool]
+        return estimate_clone(clone_name, self._master, self._request.method, pool)
+
+    def require_replica(self, provider: str, subject: str) -> None:
+        """Raise :class:`NotFound` when a provider has no copy of the master in the pool."""
+        if (self.master, self._request.pool) not in self._candidates[provider].masters:
+            raise NotFound(
+                subject,
+                f"its provider {provider} has no copy of {self.master} in pool {self._request.pool}",
+                remedy="Run encompass.images.add_master there.",
+            )
+
+    def reserve_clone(self, provider: str) -> tuple[str, list[str]]:
+        """Return an unused clone's name, or that of a new one; and why."""
         unused = self._unused[provider]
         if unused:
             name = unused.pop(0)
             return name, [f"unused clone {name} is there"]
         fresh = self._ledger.fresh
-        name = f"{self._master_name}-{fresh.next_number(f'clone/{self._master_name}')}"
+        name = f"{self.master}-{fresh.next_number(f'clone/{self.master}')}"
         body = new_clone_record(
-            master=self._master_name,
+            master=self.master,
             provider=provider,
             pool=self._request.pool,
             method=self._request.method,
@@ -91,7 +106,7 @@ class Newcomers:
             provider=choice.provider,
             machine=server,
             clone=clone_name,
-            master=self._master_name,
+            master=self.master,
             verbs=verbs_to_active(stage),
             reasons=(),
             rejected=choice.rejected,

@@ -17,7 +17,7 @@ from .ledger import Ledger
 from .masters import complete_inputs, digest_items, require_master
 from .newcomers import Newcomers, build_need
 from .plans import Body, DeploymentPlan, MemberPlan, order_verbs, verbs_to_active, verbs_to_gone, verbs_to_remake
-from .records import describe_server, new_deployment_record
+from .records import describe_server, forget_content, new_deployment_record
 from .request import DeploymentRequest
 from .world import inspect_clone, to_candidate
 
@@ -37,7 +37,9 @@ def plan_deployment(ledger: Ledger, request: DeploymentRequest) -> DeploymentPla
             members.append(plan_known(ledger, request, known[server], inputs))
         else:
             members.append(newcomers.plan_member(server))
-    return conclude(ledger, request.name, members, new_deployment_record(request, master, inputs))
+    body = new_deployment_record(request, master, inputs)
+    update = snapshot.deployments.get(request.name, {}).get("update")
+    return conclude(ledger, request.name, members, {**body, "update": update} if update else body)
 
 
 def plan_retirement(ledger: Ledger, name: str) -> DeploymentPlan:
@@ -84,7 +86,14 @@ def plan_surplus(ledger: Ledger, machine_name: str) -> MemberPlan:
     # The address is reserved as soon as a machine is planned: unassign gives it back, from whatever stage.
     verbs = verbs_to_gone(clone["stage"])
     verbs = verbs if "unassign" in verbs else ("unassign", *verbs)
-    return dataclasses.replace(draft, action="retire", verbs=verbs, reasons=tuple(reasons))
+    spares = [name for name, body in ledger.snapshot.clones.items() if body["machine"] == machine_name]
+    return dataclasses.replace(
+        draft,
+        action="retire",
+        verbs=verbs,
+        reasons=tuple(reasons),
+        spares=tuple(sorted(set(spares) - {draft.clone})),
+    )
 
 
 def draft_member(ledger: Ledger, machine_name: str) -> MemberPlan:
@@ -117,7 +126,7 @@ def accept_finding(ledger: Ledger, draft: MemberPlan, reasons: list[str]) -> Bod
     reasons.append(finding.reason)
     found = t.cast(Body, apply_event(draft.clone, clone, finding.event))
     if finding.event == "found_missing":
-        found.update(volumes=[], customization=None, identity=None, seed=None)
+        found = forget_content(found)
     ledger.put("clone", draft.clone, found)
     return found
 
@@ -132,6 +141,9 @@ def plan_known(ledger: Ledger, request: DeploymentRequest, machine_name: str, in
     verbs = verbs_to_active(clone["stage"])
     if verbs and not found:
         found.append(f"an earlier run left it {clone['stage']}")
+    if is_reassigned(ledger, draft, request):
+        found.append(f"it was reassigned: it serves {draft.master}")
+        return dataclasses.replace(draft, action="repair" if verbs else "keep", verbs=verbs, reasons=tuple(found))
     changes = change_machine(ledger, request, draft)
     # A domain that was found running has yet to prove that its server answers.
     extra: tuple[str, ...] = ("activate",) if found and clone["stage"] == "active" else ()
@@ -148,6 +160,11 @@ def plan_known(ledger: Ledger, request: DeploymentRequest, machine_name: str, in
     )
 
 
+def is_reassigned(ledger: Ledger, draft: MemberPlan, request: DeploymentRequest) -> bool:
+    """Tell whether a server serves another function than its deployment's."""
+    return bool(ledger.snapshot.masters[draft.master]["function"] != request.function)
+
+
 def has_reservations(ledger: Ledger, draft: MemberPlan) -> bool:
     """Tell whether the networks hand the machine all its addresses."""
     view = ledger.views[draft.provider]
@@ -158,8 +175,9 @@ def has_other_customization(ledger: Ledger, draft: MemberPlan, clone: Body, inpu
     """Tell whether a customized clone would be customized otherwise today."""
     if not clone.get("customization"):
         return clone["stage"] in ("assigned", "attached")
-    server = describe_server(draft.machine, ledger.snapshot.machines[draft.machine])
-    wanted = digest_items(ledger.snapshot.masters[draft.master], inputs, server)
+    master = ledger.snapshot.masters[draft.master]
+    server = describe_server(draft.machine, ledger.snapshot.machines[draft.machine], master)
+    wanted = digest_items(master, inputs, server)
     applied = [{key: item[key] for key in ("name", "digest")} for item in clone["customization"]["applied"]]
     return applied != wanted
 

@@ -66,10 +66,15 @@ class MemberPlan:
     rejected: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     method: str = ""
     estimated_bytes: int = 0
+    served: str = ""
+    """The clone that the machine serves until then, when that is another one."""
+    spares: tuple[str, ...] = ()
+    """Clones of the machine that go for good when all is done."""
 
     def to_record(self) -> Body:
         """Return the plan of one member as it stands in results."""
-        return {**dataclasses.asdict(self), "verbs": list(self.verbs), "reasons": list(self.reasons)}
+        lists = {key: list(getattr(self, key)) for key in ("verbs", "reasons", "spares")}
+        return {**dataclasses.asdict(self), **lists}
 
 
 @dataclasses.dataclass
@@ -84,25 +89,87 @@ class DeploymentPlan:
     settled: bool
     """Nothing to do and nothing to write."""
 
+    waves: tuple[tuple[str, ...], ...] = ()
+    """Names of the servers that change together, wave after wave; empty when all may at once."""
+
     @property
     def targets(self) -> list[Key]:
         """The objects that the work needs for itself, the deployment first."""
-        busy = [member for member in self.members if member.verbs]
+        busy = [member for member in self.members if member.verbs or member.spares]
         keys = [("deployment", self.name)]
         keys += [("machine", member.machine) for member in busy]
-        return keys + [("clone", member.clone) for member in busy]
+        clones = [name for member in busy for name in (member.clone, member.served, *member.spares) if name]
+        return keys + [("clone", name) for name in clones]
 
 
 # What the modules of these verbs call their items; the other modules are given machines.
 _ON_CLONES = ("clone", "delete", "customize")
+_PREPARING = ("clone", "assign", "customize")
+
+Work = dict[str, dict[str, list[dict[str, str]]]]
+"""``{provider: {verb: [item]}}``, the items as the verbs' modules want them."""
 
 
-def batch_by_provider(plans: t.Iterable[DeploymentPlan]) -> dict[str, dict[str, list[dict[str, str]]]]:
-    """Return the work as ``{provider: {verb: [{name}]}}``, the items as the verbs' modules want them."""
-    work: dict[str, dict[str, list[dict[str, str]]]] = {}
+@dataclasses.dataclass
+class PlanStage:
+    """Work that is done before the next begins, and in which stage its clones must be then."""
+
+    title: str
+    work: Work = dataclasses.field(default_factory=dict)
+    expected: dict[str, str] = dataclasses.field(default_factory=dict)
+    halts: bool = True
+    """Whether nothing more may be done when not all went well."""
+
+    def add(self, provider: str, verb: str, **item: str) -> None:
+        """Have the verb done to an item."""
+        self.work.setdefault(provider, {}).setdefault(verb, []).append(item)
+
+    def to_record(self) -> Body:
+        """Return the stage as it stands in results."""
+        return dataclasses.asdict(self)
+
+
+def batch_by_provider(plans: t.Iterable[DeploymentPlan]) -> Work:
+    """Return the work of plans whose servers need not wait for each other."""
+    stage = PlanStage("all")
     for plan in plans:
         for member in plan.members:
             for verb in member.verbs:
-                item = {"name": member.clone if verb in _ON_CLONES else member.machine}
-                work.setdefault(member.provider, {}).setdefault(verb, []).append(item)
-    return work
+                stage.add(member.provider, verb, name=member.clone if verb in _ON_CLONES else member.machine)
+            for name in member.spares:
+                stage.add(member.provider, "delete", name=name)
+    return stage.work
+
+
+def arrange_stages(plans: t.Sequence[DeploymentPlan], *, halting: bool) -> list[PlanStage]:
+    """Return the work in stages: first everything that disturbs no server, then wave by wave, at last what is spare."""
+    prepare, clean_up = PlanStage("prepare"), PlanStage("clean up")
+    stages = [prepare]
+    for plan in plans:
+        members = {member.server: member for member in plan.members}
+        for number, servers in enumerate(plan.waves, 1):
+            title = f"wave {number} of {len(plan.waves)} of {plan.name}: {', '.join(servers)}"
+            stage = PlanStage(title, halts=halting)
+            for server in servers:
+                _add_switch(prepare, stage, members[server])
+            stages.append(stage)
+        for member in plan.members:
+            for name in member.spares:
+                clean_up.add(member.provider, "delete", name=name)
+    return [stage for stage in (*stages, clean_up) if stage.work]
+
+
+def _add_switch(prepare: PlanStage, wave: PlanStage, member: MemberPlan) -> None:
+    """Add one server's work: its next clone is made ready while it still serves."""
+    for verb in member.verbs:
+        # A clone that the machine serves already cannot be worked on beside it.
+        stage = prepare if member.served and verb in _PREPARING else wave
+        if verb in _ON_CLONES:
+            stage.add(member.provider, verb, name=member.clone)
+        elif verb == "deactivate" and member.served:
+            stage.add(member.provider, verb, name=member.machine, clone=member.served)
+        else:
+            stage.add(member.provider, verb, name=member.machine, clone=member.clone)
+        if stage is prepare:
+            prepare.expected[member.clone] = "assigned"
+    wave.expected[member.clone] = "active"

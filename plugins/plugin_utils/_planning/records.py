@@ -29,6 +29,7 @@ def new_clone_record(*, master: str, provider: str, pool: str, method: str, mach
         "method": method,
         "reason": None,
         "machine": None,
+        "turn": None,
         "machine_id": machine_id.replace("-", ""),
         "volumes": [],
         "customization": None,
@@ -38,14 +39,19 @@ def new_clone_record(*, master: str, provider: str, pool: str, method: str, mach
     }
 
 
-def describe_server(name: str, machine: Body) -> dict[str, t.Any]:
-    """Return the facts of a server that customization may use, given its machine's name and record."""
+def forget_content(clone: Body) -> Body:
+    """Return the record of a clone whose volumes are lost, with all that they held."""
+    return {**clone, "volumes": [], "customization": None, "identity": None, "seed": None}
+
+
+def describe_server(name: str, machine: Body, master: Body) -> dict[str, t.Any]:
+    """Return the facts of a server that customization may use, given its machine's name and record, and its master."""
     nics = machine["nics"]
     return {
         "server_name": machine["server"],
         "machine_name": name,
         "deployment_name": machine["deployment"],
-        "function": machine["function"],
+        "function": master["function"],
         "provider": machine["provider"],
         "address": nics[0]["address"] if nics else None,
         "mac": nics[0]["mac"] if nics else None,

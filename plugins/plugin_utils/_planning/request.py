@@ -51,12 +51,49 @@ class DeploymentRequest:
     inputs: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     ready: Ready | None = None
     stop_timeout_s: int = 60
+    standby: int = 1
     vars: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
 
     @property
     def servers(self) -> list[str]:
         """The names of the members that are wanted."""
         return [f"{self.name}-{number}" for number in range(1, self.count + 1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class ReassignRequest:
+    """Machines that shall serve a function, all those of a deployment or some by name."""
+
+    function: str
+    deployment: str = ""
+    machines: tuple[str, ...] = ()
+    version: int | str = CURRENT
+    inputs: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    ready: Ready | None = None
+
+
+def parse_reassignments(declared: t.Sequence[t.Any]) -> list[ReassignRequest]:
+    """Return what machines are to serve; raises :class:`InvalidRequest` for anything that is not understood."""
+    return [_parse_reassignment(entry, f"reassignment number {number}") for number, entry in enumerate(declared, 1)]
+
+
+def _parse_reassignment(entry: t.Any, subject: str) -> ReassignRequest:
+    if not isinstance(entry, t.Mapping):
+        raise InvalidRequest(subject, "it is not a dictionary")
+    _refuse_unknown(subject, entry, {"function", "deployment", "machines", "version", "inputs", "ready"})
+    machines = entry.get("machines") or ()
+    if bool(machines) == bool(entry.get("deployment")):
+        raise InvalidRequest(subject, "it needs either machines or a deployment")
+    if not isinstance(machines, (list, tuple)):
+        raise InvalidRequest(subject, "its machines are not a list")
+    return ReassignRequest(
+        function=_parse_name(subject, "function", entry.get("function")),
+        deployment=str(entry.get("deployment") or ""),
+        machines=tuple(str(name) for name in machines),
+        version=_parse_version(subject, entry.get("version")),
+        inputs=_require_mapping(subject, "inputs", entry.get("inputs")),
+        ready=_parse_ready(subject, entry.get("ready")),
+    )
 
 
 def parse_deployments(declared: t.Any) -> list[DeploymentRequest]:
@@ -165,6 +202,7 @@ _SCALARS: dict[str, Parser] = {
     "pool": _parse_name,
     "method": _parse_choice("auto", "overlay", "copy"),
     "stop_timeout_s": _parse_integer(0, 3600),
+    "standby": _parse_integer(0, 100),
 }
 
 

@@ -59,6 +59,11 @@ class Finding:
     reason: str
 
 
+def find_missing_volume(view: ProviderView, clone: Body) -> str | None:
+    """Return the path of a volume that the clone should have and has not; None when all are there."""
+    return next((volume["path"] for volume in clone["volumes"] if volume["path"] not in view.volumes), None)
+
+
 def inspect_clone(view: ProviderView, clone: Body, machine_name: str, machine: Body) -> Finding | None:
     """Return how the clone on its provider differs from its record; None when they agree.
 
@@ -74,9 +79,9 @@ def inspect_clone(view: ProviderView, clone: Body, machine_name: str, machine: B
         )
     if stage is Stage.PLANNED:
         return None
-    missing = [volume["path"] for volume in clone["volumes"] if volume["path"] not in view.volumes]
-    if missing:
-        return Finding("found_missing", f"its volume {missing[0]} is gone")
+    missing = find_missing_volume(view, clone)
+    if missing is not None:
+        return Finding("found_missing", f"its volume {missing} is gone")
     if domain is None and stage in (Stage.ATTACHED, Stage.ACTIVE):
         return Finding("found_undefined", f"its domain is gone from {view.name}")
     if domain is not None and domain["active"] and stage in (Stage.ASSIGNED, Stage.ATTACHED):

@@ -12,9 +12,10 @@ import typing as t
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.ledger import FreshNames, Ledger, Snapshot
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.masters import digest_items
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.planner import plan_deployment, plan_retirement
-from ansible_collections.encompass.images.plugins.plugin_utils._planning.plans import DeploymentPlan
+from ansible_collections.encompass.images.plugins.plugin_utils._planning.plans import DeploymentPlan, MemberPlan
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.records import describe_server
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.request import parse_deployment
+from ansible_collections.encompass.images.plugins.plugin_utils._planning.scenario import Scenario
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.world import ProviderView
 
 DIGEST = "a" * 64
@@ -115,17 +116,47 @@ class World:
         """Return the plan to take a deployment away."""
         return plan_retirement(self.ledger(), name)
 
+    def plan_scenario(self, **scenario: t.Any) -> DeploymentPlan:
+        """Return the only plan of a scenario."""
+        (plan,) = Scenario(**scenario).plan(self.ledger())
+        return plan
+
+    def plan_update(self, *waves: t.Any, **changes: t.Any) -> DeploymentPlan:
+        """Return the plan to update the deployment ``web``, with some fields changed."""
+        declared = [parse_deployment({**WEB, **changes}, "web")]
+        return self.plan_scenario(deployments=declared, update=True, waves=waves or (1.0,))
+
     def deploy(self, **changes: t.Any) -> DeploymentPlan:
         """Plan, and let the plan come true."""
-        plan = self.plan(**changes)
+        return self.carry_out(self.plan(**changes), changes.get("inputs"))
+
+    def carry_out(
+        self, plan: DeploymentPlan, inputs: dict[str, t.Any] | None = None, *, only: t.Collection[str] = ()
+    ) -> DeploymentPlan:
+        """Let a plan come true, or of its switches those of some servers ``only``."""
         for (kind, name), body in plan.rows.items():
             getattr(self.rows, f"{kind}s")[name] = copy.deepcopy(body)
         assert plan.body is not None
         self.rows.deployments[plan.name] = plan.body
         for member in plan.members:
-            if member.action != "retire":
-                self._make_active(member.machine, changes.get("inputs") or {})
+            if member.served:
+                self._switch(member, attach=not only or member.server in only)
+            if member.action != "retire" and not (only and member.server not in only):
+                self._make_active(member.machine, inputs or {})
+            if not only:
+                for spare in member.spares:
+                    del self.rows.clones[spare]
         return plan
+
+    def _switch(self, member: MemberPlan, *, attach: bool) -> None:
+        """Prepare a server's next clone, and have its machine serve that."""
+        clone, served = self.rows.clones[member.clone], self.rows.clones[member.served]
+        self._fill(member.machine, member.clone, {})
+        clone["stage"] = "assigned"
+        if attach:
+            served["stage"] = "assigned"
+            clone["turn"] = (served["turn"] or 0) + 1
+            self.rows.machines[member.machine]["clone"] = member.clone
 
     def domain(self, machine: str) -> dict[str, t.Any]:
         """Return a domain as its provider shows it."""
@@ -139,19 +170,25 @@ class World:
         """Return what discover sees on a machine's provider."""
         return self.seen[self.rows.machines[machine]["provider"]]
 
-    def _make_active(self, name: str, inputs: dict[str, t.Any]) -> None:
-        machine = self.rows.machines[name]
-        clone = self.rows.clones[machine["clone"]]
+    def _fill(self, name: str, clone_name: str, inputs: dict[str, t.Any]) -> None:
+        """Give a clone the volumes and the customization that it has on a machine."""
+        machine, clone = self.rows.machines[name], self.rows.clones[clone_name]
         seen = self.seen[machine["provider"]]
-        path = f"/pool/clones/{machine['clone']}/root.qcow2"
-        applied = digest_items(self.rows.masters[clone["master"]], inputs, describe_server(name, machine))
+        path = f"/pool/clones/{clone_name}/root.qcow2"
+        master = self.rows.masters[clone["master"]]
+        applied = digest_items(master, inputs, describe_server(name, machine, master))
         clone.update(
-            stage="active",
-            metastate="operational",
             volumes=[{"name": "root", "path": path, "format": "qcow2", "virtual_bytes": 1, "backing": None}],
             customization={"pointer": len(applied), "applied": applied},
         )
         seen["volumes"] = [volume for volume in seen["volumes"] if volume["path"] != path] + [{"path": path}]
+
+    def _make_active(self, name: str, inputs: dict[str, t.Any]) -> None:
+        machine = self.rows.machines[name]
+        clone = self.rows.clones[machine["clone"]]
+        seen = self.seen[machine["provider"]]
+        self._fill(name, machine["clone"], inputs)
+        clone.update(stage="active", metastate="operational", turn=clone["turn"] or 1)
         seen["domains"] = [domain for domain in seen["domains"] if domain["name"] != name]
         seen["domains"].append(
             {

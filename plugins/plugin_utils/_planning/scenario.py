@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one run is asked to plan. Pure; private to this collection."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ...module_utils._core.errors import InvalidRequest
+from .ledger import Ledger
+from .planner import plan_deployment, plan_retirement
+from .plans import DeploymentPlan
+from .reassignments import plan_reassignments, plan_restoration
+from .request import DeploymentRequest, ReassignRequest
+from .updates import plan_rollback, plan_update
+from .waves import Wave
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """Deployments as they are declared, and what is to be done with them or with others by name."""
+
+    deployments: t.Sequence[DeploymentRequest] = ()
+    retire: t.Sequence[str] = ()
+    update: bool = False
+    """Whether the servers of ``deployments`` move to another version; else the deployments are brought about."""
+    only: t.Sequence[str] = ()
+    """Names of the deployments to update; all when empty."""
+    rollback: t.Sequence[str] = ()
+    reassign: t.Sequence[ReassignRequest] = ()
+    restore: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Machine -> the clone that it shall serve again."""
+    waves: t.Sequence[Wave] = (1.0,)
+
+    @property
+    def is_halting(self) -> bool:
+        """Whether a server that does not come up ends the work; else that server alone goes back."""
+        return not self.reassign and not self.restore
+
+    def plan(self, ledger: Ledger) -> list[DeploymentPlan]:
+        """Return the plans, in the order in which they may take things from each other."""
+        plans = [plan_retirement(ledger, name) for name in self.retire]
+        plans += [plan_rollback(ledger, name, self.waves) for name in self.rollback]
+        plans += plan_reassignments(ledger, self.reassign)
+        plans += plan_restoration(ledger, self.restore)
+        if self.update:
+            return plans + [plan_update(ledger, request, self.waves) for request in self._select_updated()]
+        if self.rollback or self.reassign or self.restore:
+            return plans  # the deployments are there for their inputs alone
+        return plans + [plan_deployment(ledger, request) for request in self.deployments]
+
+    def verb_of(self, plan: DeploymentPlan) -> str:
+        """Return what the journal calls the work of a plan."""
+        if plan.body is None:
+            return "retire"
+        if self.update:
+            return "update"
+        if self.rollback:
+            return "rollback"
+        return "reassign" if self.reassign or self.restore else "deploy"
+
+    def _select_updated(self) -> list[DeploymentRequest]:
+        declared = {request.name: request for request in self.deployments}
+        unknown = [name for name in self.only if name not in declared]
+        if unknown:
+            raise InvalidRequest(
+                f"deployment {unknown[0]}",
+                "it is not declared",
+                remedy=f"encompass_deployments declares {', '.join(declared) or 'none'}.",
+            )
+        return [request for name, request in declared.items() if not self.only or name in self.only]

@@ -1,0 +1,139 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Servers that change what they serve: update, rollback, reassignment, watched by a client throughout."""
+
+from __future__ import annotations
+
+import shutil
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import MakeSite
+from tests.integration.site import MASTER, Site, make_web
+from tests.lab.controller import PlaybookRun
+from tests.lab.watcher import Watcher
+
+ALL = ("web-1", "web-2", "web-3")
+PAGE_OF_NEXT = {**MASTER["items"][0], "src": "next.j2"}
+STEADY_S = 1.5
+"""Servers that nobody touches may answer late on a machine that boots others."""
+
+
+@pytest.fixture(scope="module")
+def site(make_site: MakeSite, broken_image: Path) -> Site:
+    """Return a site with a next version, one whose web server does not start, and another function."""
+    site = make_site()
+    site.controller.write("templates/next.j2", "{{ greeting }} of the next version from {{ server_name }}\n")
+    site.controller.write("templates/night.j2", "{{ server_name }} counts stars, as {{ function }}\n")
+    shutil.copy(broken_image, site.lab.shared / "broken.qcow2")
+    return site
+
+
+@pytest.fixture(autouse=True)
+def _clean(site: Site) -> t.Iterator[None]:
+    yield
+    site.retire(*site.find("deployment")).require_success()
+    assert site.orphans() == []
+
+
+def add_next(site: Site) -> None:
+    site.add_master(version=2, items=[PAGE_OF_NEXT, *MASTER["items"][1:]])
+
+
+def run(site: Site, scenario: str, *arguments: str, **variables: t.Any) -> PlaybookRun:
+    web = make_web(count=3, ready={"url": "http://{address}/", "timeout_s": 40})
+    return site.controller.run(
+        f"encompass.images.{scenario}", *arguments, **{"encompass_deployments": [web], **variables}, timeout_s=400
+    )
+
+
+def pages(site: Site) -> dict[str, str]:
+    return {name: site.fetch(name).strip() for name in ALL}
+
+
+def addresses(site: Site, *names: str) -> dict[str, str]:
+    return {name: site.address_of(name) for name in names}
+
+
+def who_serves(site: Site) -> dict[str, str]:
+    return {name: machine["clone"] for name, machine in site.find("machine").items()}
+
+
+def test_the_life_of_a_version(site: Site) -> None:
+    run(site, "deploy").require_success()
+    first, machines = who_serves(site), site.find("machine")
+    add_next(site)
+
+    planned = run(site, "update", "--check")
+    planned.require_success()
+    assert "moves from web-server-v1 to web-server-v2" in planned.stdout
+    assert who_serves(site) == first
+
+    with Watcher(addresses(site, *ALL)) as watcher:
+        updated = run(site, "update", encompass_update_waves=[1, "100%"]).require_success()
+    print(f"update, longest silence: {watcher.describe()}")
+    assert pages(site) == {name: f"hello of the next version from {name}" for name in ALL}
+    second = who_serves(site)
+    assert not set(second.values()) & set(first.values())
+    kept = ("uuid", "nics", "provider", "server")
+    for name, machine in site.find("machine").items():
+        assert {key: machine[key] for key in kept} == {key: machines[name][key] for key in kept}
+    began = {name: [when for when, text in seen.answers if "next" in text][0] for name, seen in watcher.seen.items()}
+    assert began["web-1"] < min(began["web-2"], began["web-3"])
+    run(site, "update").require_unchanged()
+    run(site, "deploy").require_unchanged()
+    assert updated.recap["localhost"]["changed"] == 1
+
+    with Watcher(addresses(site, *ALL)) as watcher:
+        back = run(site, "rollback", encompass_rollback=["web"]).require_success()
+    print(f"rollback, longest silence: {watcher.describe()}")
+    assert who_serves(site) == first
+    assert all(site.fetch(name).startswith(f"hello from {name} at") for name in ALL)
+    assert not back.results(action="encompass.images.clone")
+    run(site, "rollback", encompass_rollback=["web"]).require_unchanged()
+
+
+def test_a_version_that_does_not_serve_stops_at_the_first_wave(site: Site) -> None:
+    run(site, "deploy", encompass_deployments=[make_web(count=3, version=1)]).require_success()
+    site.add_master(version=3, source="/srv/shared/broken.qcow2")
+    others = addresses(site, "web-2", "web-3")
+    with Watcher(others) as watcher:
+        failed = run(site, "update", encompass_update_version=3, encompass_update_waves=[1])
+        assert failed.returncode != 0
+        assert "web-1" in failed.failures[-1]["result"]["msg"]
+        run(site, "rollback", encompass_rollback=["web"]).require_success()
+    print(f"failed update and rollback, longest silence: {watcher.describe()}")
+    for name, seen in watcher.seen.items():
+        assert seen.longest_s < STEADY_S, name
+    assert all(text.startswith("hello from web-1") for text in (site.fetch("web-1"),))
+    masters = {clone["master"] for clone in site.find("clone").values() if clone["stage"] == "active"}
+    assert masters == {"web-server-v1"}
+
+
+def test_machines_serve_by_day_and_by_night(site: Site) -> None:
+    night = {**MASTER["items"][0], "src": "night.j2"}
+    site.add_master(function="astronomer", items=[night])
+    site.add_master(function="dead", source="/srv/shared/broken.qcow2", items=[], inputs=[])
+    run(site, "deploy", encompass_deployments=[make_web(count=3, version=1)]).require_success()
+    day = who_serves(site)
+    stars = {"function": "astronomer", "machines": ["web-1", "web-3"]}
+    run(site, "reassign", encompass_reassign=[stars]).require_success()
+    assert site.fetch("web-1") == "web-1 counts stars, as astronomer\n"
+    assert site.fetch("web-2").startswith("hello from web-2")
+    run(site, "reassign", encompass_reassign=[stars]).require_unchanged()
+    groups = site.controller.command("ansible-inventory", "--graph").stdout
+    assert "@function_astronomer" in groups
+
+    home = {"function": "web-server", "deployment": "web"}
+    run(site, "reassign", encompass_reassign=[home]).require_success()
+    assert who_serves(site) == day
+
+    dead = {"function": "dead", "machines": ["web-2"], "ready": {"port": 80, "timeout_s": 12}}
+    failed = run(site, "reassign", encompass_reassign=[dead])
+    assert failed.returncode != 0
+    assert "web-2" in failed.failures[-1]["result"]["msg"]
+    assert who_serves(site) == day
+    assert site.fetch("web-2").startswith("hello from web-2")
