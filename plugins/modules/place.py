@@ -284,6 +284,9 @@ stages:
     title:
       description: The stage in words.
       type: str
+    tasks:
+      description: The tasks of role P(encompass.images.deploy#role) that do it, V(work) or V(switch).
+      type: str
     halts:
       description: Whether nothing more may be done when not all went well.
       type: bool

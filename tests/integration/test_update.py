@@ -13,11 +13,13 @@ import pytest
 
 from tests.integration.conftest import MakeSite
 from tests.integration.site import MASTER, Site, make_web
+from tests.lab.commands import wait_until
 from tests.lab.controller import PlaybookRun
 from tests.lab.watcher import Watcher
 
 ALL = ("web-1", "web-2", "web-3")
 PAGE, *OTHER_ITEMS = t.cast("list[dict[str, t.Any]]", MASTER["items"])
+WEB = make_web(count=3, ready={"url": "http://{address}/", "timeout_s": 40})
 STEADY_S = 1.5
 """Servers that nobody touches may answer late on a machine that boots others."""
 
@@ -44,10 +46,8 @@ def add_next(site: Site) -> None:
 
 
 def run(site: Site, scenario: str, *arguments: str, **variables: t.Any) -> PlaybookRun:
-    web = make_web(count=3, ready={"url": "http://{address}/", "timeout_s": 40})
-    return site.controller.run(
-        f"encompass.images.{scenario}", *arguments, **{"encompass_deployments": [web], **variables}, timeout_s=400
-    )
+    arguments_of_play = {"encompass_deployments": [WEB], **variables}
+    return site.controller.run(f"encompass.images.{scenario}", *arguments, **arguments_of_play, timeout_s=400)
 
 
 def pages(site: Site) -> dict[str, str]:
@@ -73,7 +73,13 @@ def test_the_life_of_a_version(site: Site) -> None:
     assert who_serves(site) == first
 
     with Watcher(addresses(site, *ALL)) as watcher:
-        updated = run(site, "update", encompass_update_waves=[1, "100%"]).require_success()
+        waves = {"encompass_deployments": [WEB], "encompass_update_waves": [1, "100%"]}
+        updating = site.controller.start("encompass.images.update", **waves)
+        wait_until(lambda: len(site.find("clone")) > 3, timeout_s=60, what="a reserved update")
+        busy = run(site, "update")
+        updated = updating.wait(timeout_s=400).require_success()
+    assert busy.returncode != 0
+    assert "deployment web: is busy: update by" in busy.failures[0]["result"]["msg"]
     print(f"update, longest silence: {watcher.describe()}")
     assert pages(site) == {name: f"hello of the next version from {name}" for name in ALL}
     second = who_serves(site)
@@ -108,7 +114,7 @@ def test_a_version_that_does_not_serve_stops_at_the_first_wave(site: Site) -> No
     print(f"failed update and rollback, longest silence: {watcher.describe()}")
     for name, seen in watcher.seen.items():
         assert seen.longest_s < STEADY_S, name
-    assert all(text.startswith("hello from web-1") for text in (site.fetch("web-1"),))
+    assert site.fetch("web-1").startswith("hello from web-1")
     masters = {clone["master"] for clone in site.find("clone").values() if clone["stage"] == "active"}
     assert masters == {"web-server-v1"}
 

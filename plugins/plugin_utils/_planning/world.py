@@ -82,11 +82,25 @@ def inspect_clone(view: ProviderView, clone: Body, machine_name: str, machine: B
     missing = find_missing_volume(view, clone)
     if missing is not None:
         return Finding("found_missing", f"its volume {missing} is gone")
-    if domain is None and stage in (Stage.ATTACHED, Stage.ACTIVE):
-        return Finding("found_undefined", f"its domain is gone from {view.name}")
-    if domain is not None and domain["active"] and stage in (Stage.ASSIGNED, Stage.ATTACHED):
+    attached = stage in (Stage.ATTACHED, Stage.ACTIVE)
+    if domain is None:
+        return Finding("found_undefined", f"its domain is gone from {view.name}") if attached else None
+    other = _find_other_clone(domain, machine["clone"])
+    if other:
+        return Finding("found_undefined", f"its domain is defined for clone {other}") if attached else None
+    return _compare_power(stage, active=domain["active"])
+
+
+def _find_other_clone(domain: Body, clone: str) -> str:
+    """Return whose volumes a domain has when they are not the clone's: a run was killed while it switched the two."""
+    defined = (domain.get("machine_metadata") or {}).get("clone")
+    return str(defined) if defined not in (None, clone) else ""
+
+
+def _compare_power(stage: Stage, *, active: bool) -> Finding | None:
+    if active and stage in (Stage.ASSIGNED, Stage.ATTACHED):
         return Finding("found_running", "its domain runs already")
-    if domain is not None and not domain["active"] and stage is Stage.ACTIVE:
+    if not active and stage is Stage.ACTIVE:
         return Finding("found_stopped", "its domain does not run")
     return None
 

@@ -175,6 +175,16 @@ def test_a_machine_whose_new_server_does_not_come_up_goes_back(world: World) -> 
     assert served(world) == day
 
 
+def test_a_run_killed_while_it_switched_starts_no_clone_on_the_volumes_of_another(world: World) -> None:
+    served_before = served(world)["web-1"]
+    world.carry_out(world.plan_update(1), only=["nobody"])
+    world.rows.clones[served_before]["stage"] = "attached"
+    world.domain("web-1").update(active=False, machine_metadata={"clone": "web-server-v2-3"})
+    plan = world.plan()
+    assert actions(plan)["web-1"] == ("repair", ("attach", "activate"))
+    assert "its domain is defined for clone web-server-v2-3" in plan.members[0].reasons
+
+
 REFUSED = {
     "unknown deployment": ({"rollback": ["blue"]}, "no deployment of this name (it has web)"),
     "never updated": ({"rollback": ["web"]}, "never updated"),

@@ -197,6 +197,7 @@ class World:
                 "active": True,
                 "cpus": machine["cpus"],
                 "memory_mib": machine["memory_mib"],
+                "machine_metadata": {"clone": machine["clone"]},
             }
         )
         for network in seen["networks"]:
