@@ -22,6 +22,7 @@ from tests.tools.collection_path import link_checkout
 
 CALLBACKS = Path(__file__).parent / "callback_plugins"
 
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SETTINGS = """\
 [defaults]
 collections_path = {collections}
@@ -143,7 +144,10 @@ class RunningPlaybook:
 class Controller:
     """A control node in a private folder. `inventory` is a folder: add files to it with `write`."""
 
-    def __init__(self, directory: Path, *, lab: LabHosts | None = None, **provider_variables: t.Any) -> None:
+    def __init__(
+        self, directory: Path, *, lab: LabHosts | None = None, tools: Path | None = None, **provider_variables: t.Any
+    ) -> None:
+        """Make the folder; `tools` holds the commands of another ansible-core than the project's own."""
         self.directory = directory
         self.inventory = directory / "inventory"
         self.catalog = directory / "catalog.sqlite"
@@ -162,7 +166,7 @@ class Controller:
         if lab:
             lab.write_inventory(self.inventory / "providers.json", **provider_variables)
         self.environment = {
-            "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": f"{tools or Path(sys.executable).parent}:{SYSTEM_PATH}",
             "HOME": str(directory / "home"),
             "ANSIBLE_CONFIG": str(directory / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",

@@ -11,23 +11,22 @@ import tempfile
 from pathlib import Path
 
 from tests.tools.collection_path import PROJECT, link_checkout
+from tests.tools.core_venv import make_core_venv
 from tests.tools.pythons import find_pythons
 
-VENV = PROJECT / ".state" / "newest"
-REQUIREMENTS = PROJECT / "tests/requirements/newest.txt"
 PLAYBOOK = PROJECT / "tests/smoke/smoke.yml"
 
 
 def main() -> int:
     version, python = list(find_pythons().items())[-1]
-    make_venv(python)
-    about = subprocess.check_output([VENV / "bin/ansible", "--version"], text=True)
+    venv = make_core_venv("newest", python)
+    about = subprocess.check_output([venv / "bin/ansible", "--version"], text=True)
     print(f"{about.splitlines()[0]} on Python {version}", flush=True)
-    ansible_test = (str(PROJECT / ".venv/bin/python"), "-m", "tests.tools.ansible_test", "--core", str(VENV))
+    ansible_test = (str(PROJECT / ".venv/bin/python"), "-m", "tests.tools.ansible_test", "--core", str(venv))
     codes = [
         run(*ansible_test, "sanity", "--test", "import", "--test", "compile", "--python", version),
         run(*ansible_test, "units", "--python", version),
-        play(),
+        play(venv),
     ]
     return 1 if any(codes) else 0
 
@@ -38,19 +37,7 @@ def run(*argv: str, **environment: str) -> int:
     return subprocess.run(argv, cwd=PROJECT, env=settings, stdin=subprocess.DEVNULL, check=False).returncode
 
 
-def make_venv(python: Path) -> None:
-    """Make the virtual environment anew when its Python or its requirements have changed."""
-    wanted = f"{python}\n{REQUIREMENTS.read_text(encoding='utf-8')}"
-    mark = VENV / ".made-of"
-    if mark.exists() and mark.read_text(encoding="utf-8") == wanted:
-        return
-    subprocess.run([python, "-m", "venv", "--clear", VENV], check=True, timeout=120)
-    pip = [f"{VENV}/bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "-r", str(REQUIREMENTS)], check=True, timeout=600)
-    mark.write_text(wanted, encoding="utf-8")
-
-
-def play() -> int:
+def play(venv: Path) -> int:
     """Run the smoke playbook with a catalog of its own."""
     with tempfile.TemporaryDirectory(prefix="encompass-smoke-") as folder:
         config = Path(folder, "ansible.cfg")
@@ -63,7 +50,7 @@ def play() -> int:
             "ANSIBLE_CACHE_PLUGIN_CONNECTION": f"{folder}/catalog.sqlite",
         }
         inventory = PLAYBOOK.with_name("catalog.yml")
-        return run(f"{VENV}/bin/ansible-playbook", "-i", str(inventory), str(PLAYBOOK), **settings)
+        return run(f"{venv}/bin/ansible-playbook", "-i", str(inventory), str(PLAYBOOK), **settings)
 
 
 if __name__ == "__main__":
