@@ -148,7 +148,7 @@ class TestOneBatch:
         assert (tree / "etc/app.conf").read_text() == "port=100\n"
         assert (tree / "etc/app.conf").stat().st_mode & 0o777 == 0o640
         assert (tree / "etc/motd").stat().st_mode & 0o777 == 0o600
-        assert (tree / "etc/encompass/firstboot/0003-setup.sh").read_text() == "#!/bin/sh\necho hello\n"
+        assert (tree / "etc/encompass/firstboot/0000-setup.sh").read_text() == "#!/bin/sh\necho hello\n"
         assert (tree / "etc/rc.local").read_text() == "#!/bin/sh\n/etc/encompass/firstboot/run\nexit 0\n"
         assert not (tree / "var/lib/dhcp/dhclient.leases").exists()
         assert "user.origin" in (tree / "ea_list").read_text()

@@ -130,7 +130,7 @@ def test_items_and_identity_are_written(clone: Clone) -> None:
     assert clone.content("/etc/ssh/ssh_host_ed25519_key") == make_pair(1).private
     assert len(clone.content("/var/lib/systemd/random-seed")) == 512
     assert "/var/lib/dhcp/dhclient.leases" not in clone.guest.files
-    assert clone.content("/etc/encompass/firstboot/0003-setup.sh") == b"#!/bin/sh\necho hello\n"
+    assert clone.content("/etc/encompass/firstboot/0000-setup.sh") == b"#!/bin/sh\necho hello\n"
     assert clone.content("/etc/rc.local").endswith(b"/etc/encompass/firstboot/run\n")
     assert clone.content("/etc/real/target.conf") == b"linked\n"
     assert clone.guest.files["/etc/link.conf"].kind == LINK
@@ -353,10 +353,18 @@ def test_secrets_are_neither_kept_nor_shown(clone: Clone) -> None:
 def test_a_diff_shows_files_before_and_after(clone: Clone) -> None:
     clone.customize()
     before, after = clone.changes
-    assert before["/etc/app.conf"] == {"mode": "0644", "owner": "1:2", "content": ["port=1", "port2=1"]}
-    assert after["/etc/app.conf"] == {"mode": "0644", "owner": "1:2", "content": ["port=100", "port2=1"]}
-    assert before["/etc/motd"] is None
-    assert before.keys() == after.keys()
+    shown = {"mode": "0644", "owner": "1:2"}
+    assert before["port"] == {"/etc/app.conf": {**shown, "content": ["port=1", "port2=1"]}}
+    assert after["port"] == before["port2"] == {"/etc/app.conf": {**shown, "content": ["port=10", "port2=1"]}}
+    assert after["port2"] == {"/etc/app.conf": {**shown, "content": ["port=100", "port2=1"]}}
+    assert before["greeting"]["/etc/motd"] is None
+    assert {item: files.keys() for item, files in before.items()} == {
+        item: files.keys() for item, files in after.items()
+    }
+    clone.customize(ITEMS[1:])
+    assert clone.changes[1] == {"(taken back)": {"/etc/motd": None}}
+    clone.customize((Item("port", "regexp", "9", "/etc/app.conf", pattern="1", replacement="2"), *ITEMS[3:]))
+    assert clone.changes[0]["port"] == after["port2"]
 
 
 def test_what_frees_room_is_written_first(clone: Clone) -> None:
