@@ -55,7 +55,7 @@ options:
     type: str
   rollback_to:
     description:
-      - The name of the last item that stays applied. Those behind it are taken back, and nothing is applied that is not.
+      - The name of the last item that stays applied. Those behind it are taken back; nothing is applied.
       - An empty name takes everything back, like O(state=absent).
       - Contents, modes, owners, SELinux labels and other extended attributes are put back, and the times of change
         of files; deleted files, links and directories are there again, and what was created is not.

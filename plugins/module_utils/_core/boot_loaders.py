@@ -32,7 +32,7 @@ class Arguments:
         return line if after == words else " ".join(after)
 
     def _removes(self, word: str) -> bool:
-        return any(word == name or word.startswith(f"{name}=") for name in self.remove)
+        return word not in self.add and any(word == name or word.startswith(f"{name}=") for name in self.remove)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,7 +35,8 @@ class GuestFiles:
 
     def list_below(self, path: str) -> list[str]:
         """Return everything below a directory, at any depth."""
-        return [f"{path.rstrip('/')}/{name}" for name in self._call("find", path)]
+        # The library gives names with a slash in front, but for those in the root.
+        return [f"{path.rstrip('/')}/{name.lstrip('/')}" for name in self._call("find", path)]
 
     def run(self, command: t.Sequence[str]) -> str:
         """Run a program of the guest in the appliance; return what it prints. It is killed with the appliance."""

@@ -127,7 +127,7 @@ class CustomizeVerb:
                     if not appliance.is_alive:
                         return  # the parent starts another one for the rest
 
-        alone = [name for name in names if _may_run_guest_code(self._requests[name], plans[name])]
+        alone = [name for name in names if may_run_guest_code(self._requests[name], plans[name])]
         batches = choose_batches([self._requests[name] for name in names], lanes=self._lanes, alone=alone)
         return run_batches(
             batches,
@@ -247,7 +247,7 @@ def _makes_initrd(item: Item) -> bool:
     return bool(item.kernel.initrd_modules)
 
 
-def _may_run_guest_code(request: CloneRequest, steps: t.Sequence[Step]) -> bool:
+def may_run_guest_code(request: CloneRequest, steps: t.Sequence[Step]) -> bool:
     """Tell whether a program of the guest is run, which could then reach every disk of the appliance."""
     is_undone = any(isinstance(step, UndoItem) for step in steps) and any(map(_makes_initrd, request.items))
     return is_undone or any(isinstance(step, ApplyItem) and _makes_initrd(step.item) for step in steps)
