@@ -137,7 +137,8 @@ def _plan_service(item: Item, draft: Draft, around: Surroundings) -> ItemPlan:
 def _plan_kernel(item: Item, draft: Draft, around: Surroundings) -> ItemPlan:
     changes, rebuilds = plan_kernel(around.name(item), item.kernel, draft)
     # An initrd that is made anew is kept for the way back; what it becomes is known only then.
-    return ItemPlan({**changes, **{rebuild.path: SetAttributes() for rebuild in rebuilds}}, None, rebuilds)
+    noted = {path: SetAttributes() for rebuild in rebuilds for path in (rebuild.settings, rebuild.path)}
+    return ItemPlan({**noted, **changes}, None, rebuilds)
 
 
 def _list_tree(item: Item, path: str, draft: Draft, around: Surroundings) -> list[str]:

@@ -33,9 +33,13 @@ _DEBIAN_MODULES, _DRACUT_MODULES = "/etc/initramfs-tools/modules", "/etc/dracut.
 
 @dataclasses.dataclass(frozen=True)
 class Rebuild:
-    """An initrd to be made anew by the guest's own program; then ``listing`` has to name the modules."""
+    """An initrd to be made anew by the guest's own program; then ``listing`` has to name the modules.
+
+    ``settings`` is where the program finds what else to put in: whoever writes there changes the initrd.
+    """
 
     path: str
+    settings: str
     command: tuple[str, ...]
     listing: tuple[str, ...]
     modules: tuple[str, ...]
@@ -241,16 +245,20 @@ def _list_rebuilds(subject: str, modules: tuple[str, ...], draft: Draft, *, is_d
         if missing:
             raise NotFound(subject, f"the kernel {version} has no module {missing[0]}", remedy="Correct the item.")
         wanted = tuple(module for module in modules if _plain(module) not in inside)
-        make, show = _DEBIAN if is_debian else _DRACUT
+        make, show, settings = _DEBIAN if is_debian else _DRACUT
         command = tuple(word.format(path=path, version=version) for word in make)
-        found.append(Rebuild(path, command, (*show, path), wanted))
+        found.append(Rebuild(path, settings, command, (*show, path), wanted))
     if not found:
         raise InvalidRequest(subject, f"the image has no initrd that could hold modules ({pattern})")
     return tuple(found)
 
 
-_DEBIAN = (("mkinitramfs", "-o", "{path}", "{version}"), ("lsinitramfs",))
-_DRACUT = (("dracut", "--force", "--no-hostonly", "--kver", "{version}", "{path}"), ("lsinitrd",))
+_DEBIAN = (("mkinitramfs", "-o", "{path}", "{version}"), ("lsinitramfs",), "/etc/initramfs-tools")
+_DRACUT = (
+    ("dracut", "--force", "--no-hostonly", "--kver", "{version}", "{path}"),
+    ("lsinitrd",),
+    "/etc/dracut.conf.d",
+)
 
 
 def _plain(module: str) -> str:

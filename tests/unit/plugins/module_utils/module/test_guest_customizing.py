@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import typing as t
 from pathlib import Path
 
@@ -418,6 +419,18 @@ def test_an_initrd_is_made_by_the_guest_itself_once_its_list_is_written(kernel_c
     clone.take_back()
     assert clone.guest.files == clone.untouched
     assert len(clone.guest.commands) == 2
+
+
+def test_an_initrd_is_made_again_when_what_it_is_made_of_changes(kernel_clone: Clone) -> None:
+    clone = kernel_clone
+    clone.guest.output = "dummy.ko\n"
+    settings = Item("settings", "file", "1", "/etc/initramfs-tools/extra", "a\n")
+    clone.customize((settings, INITRD))
+    steps = clone.customize((dataclasses.replace(settings, digest="2", content="b\n"), INITRD))
+    assert steps[-1] == "apply item initrd (kernel)"
+    assert len(clone.guest.commands) == 4
+    clone.take_back()
+    assert clone.guest.files == clone.untouched
 
 
 def test_an_initrd_without_the_module_is_an_error_and_the_item_stays_begun(kernel_clone: Clone) -> None:
