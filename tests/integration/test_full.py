@@ -20,12 +20,6 @@ ITEMS = [
     {"name": "agent", "type": "service", "service": "qemu-guest-agent", "state": "masked"},
     {"name": "kernel", "type": "kernel", "arguments": {"add": ["encompass.test=1"]}, "initrd_modules": ["dummy"]},
 ]
-SEED = """\
-#cloud-config
-write_files:
-  - path: /etc/from-seed
-    content: {{ greeting }} from {{ server_name }}
-"""
 # without KVM and beside other tests, a full guest may take minutes
 SLOW = {"url": "http://{address}/first-boots", "timeout_s": 900}
 
@@ -95,7 +89,7 @@ def test_a_full_debian_server_is_deployed_and_managed(tmp_path: Path, full_image
 
 def test_cloud_init_takes_its_settings_from_the_seed(tmp_path: Path, debian_image: Path, guest_key: Path) -> None:
     items = [
-        {"name": "settings", "type": "seed", "content": SEED},
+        {"name": "settings", "type": "seed", "src": "seed.j2"},
         {"name": "first boot", "type": "firstboot", "content": "#!/bin/sh\nhostname >>/etc/first-boot\n"},
     ]
     ready = {"port": 22, "timeout_s": 900}
