@@ -185,8 +185,9 @@ class TestOneBatch:
 
     def test_the_diff_shows_what_was_there_and_no_secret(self, batch: Batch) -> None:
         before, after = batch.outcomes["good-1"].diff
-        assert before["/etc/app.conf"]["content"] == ["port=1"]
-        assert after["/etc/app.conf"]["content"] == ["port=100"]
+        assert before["port"]["/etc/app.conf"]["content"] == ["port=1"]
+        assert after["port"]["/etc/app.conf"]["content"] == ["port=10"]
+        assert after["port2"]["/etc/app.conf"]["content"] == ["port=100"]
         assert "PRIVATE" not in f"{before}{after}"
 
     def test_the_seed_is_a_nocloud_disk_and_the_same_for_the_same_files(self, batch: Batch) -> None:
