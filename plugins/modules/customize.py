@@ -21,9 +21,17 @@ description:
   - What a file held before it was changed is kept beside the clone, in C(undo) in its directory, so that all can be
     taken back byte by byte. It is on the disk before the clone is touched. A run that is killed is finished by the
     next one, from these originals, so that nothing is applied twice.
-  - An item that changed is taken back, with all items behind it, and they are applied anew. Files that only other
-    items wrote are left alone.
-  - A clone whose items cannot all be applied is not changed at all.
+  - An item that changed is taken back and applied anew, and with it those behind it that write the same path, or one
+    above or below it. Files that only other items wrote are left alone.
+  - A clone whose items cannot all be applied is not changed at all, but for an initrd that its own tools cannot make.
+  - An item of type V(kernel) edits what boots now and what the guest would make that of, so that no program of the
+    guest need be run. For EXTLINUX and SYSLINUX this is C(extlinux.conf) or C(syslinux.cfg) in C(/boot); for GRUB 2
+    C(grub.cfg) below C(/boot), C(/etc/default/grub) and C(/etc/default/grub.d); for systemd-boot and for GRUB on Red
+    Hat C(loader/entries) and C(loader/loader.conf) in C(/boot) or the EFI partition, and C(/etc/kernel/cmdline). Of
+    GRUB on Red Hat (C(blscfg)) the default kernel cannot be set.
+  - An initrd is made anew by the guest's C(mkinitramfs) (modules are listed in C(/etc/initramfs-tools/modules)) or
+    C(dracut) (C(/etc/dracut.conf.d/encompass.conf), not bound to hardware). It runs in the appliance, without network
+    and with no other clone's disks there. Then the new initrd must list the modules. Without KVM it takes minutes.
   - Options that are filled in from the catalog need not be given, and the clones are registered there.
 extends_documentation_fragment:
   - encompass.images.attributes
@@ -40,6 +48,18 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  until:
+    description:
+      - The name of the last item to be applied. Items behind it that are applied already stay; without this option a
+        later call applies the rest.
+    type: str
+  rollback_to:
+    description:
+      - The name of the last item that stays applied. Those behind it are taken back; nothing is applied.
+      - An empty name takes everything back, like O(state=absent).
+      - Contents, modes, owners, SELinux labels and other extended attributes are put back, and the times of change
+        of files; deleted files, links and directories are there again, and what was created is not.
+    type: str
   clones:
     description: The clones, each once.
     type: list
@@ -131,8 +151,9 @@ options:
               - V(firstboot) runs a script once, when the guest boots first. The result tells what starts it there;
                 systemd, C(/etc/rc.local) or C(/etc/init.d).
               - V(seed) stands for the NoCloud disk of O(clones[].seed).
+              - V(delete), V(link), V(mode), V(service) and V(kernel) are as M(encompass.images.master) tells.
             type: str
-            choices: [file, template, regexp, firstboot, seed]
+            choices: [file, template, regexp, firstboot, seed, delete, link, mode, service, kernel]
             required: true
           volume:
             description: The volume that the path is on. V(auto) finds it by the layout.
@@ -141,7 +162,7 @@ options:
           path:
             description:
               - The file. Its directory must exist in the image.
-              - Links are followed inside the guest.
+              - Links are followed inside the guest; by V(delete) and V(link) not the last one.
               - Files of the identity (C(/etc/hostname), C(/etc/machine-id), ssh host keys, random seeds) are refused.
             type: str
           content:
@@ -169,9 +190,48 @@ options:
             description: The numeric group. An existing file keeps its own by default, a new one is root's.
             type: int
           required:
-            description: Whether it is an error that the pattern matches nothing, or that the file's directory lacks.
+            description: Whether it is an error that what the item is about is not there, or that no text matches.
             type: bool
             default: true
+          target:
+            description: Where a V(link) leads, a text that is taken as it is.
+            type: str
+          recursive:
+            description:
+              - Whether V(delete) takes a directory with all that is in it, and V(mode) changes that too.
+              - With it a directory can also be entered by whom O(clones[].items[].mode) lets read.
+            type: bool
+            default: false
+          service:
+            description: The name of a unit of systemd (V(ssh), V(apt-daily.timer)), or of a script of C(/etc/init.d).
+            type: str
+          state:
+            description: What becomes of O(clones[].items[].service) at the next boot.
+            type: str
+            choices: [enabled, disabled, masked]
+          default:
+            description:
+              - The kernel that boots unless somebody chooses, by its version (V(6.1.0-18-cloud-amd64)) or by the name
+                or title of the boot loader's entry.
+            type: str
+          arguments:
+            description: Kernel arguments of all entries of the boot loader.
+            type: dict
+            suboptions:
+              add:
+                description: Arguments to add at the end, unless they are there.
+                type: list
+                elements: str
+                default: []
+              remove:
+                description: Arguments to remove; V(console) removes V(console=ttyS0) too.
+                type: list
+                elements: str
+                default: []
+          initrd_modules:
+            description: Modules that the initrds shall hold, which are then made anew.
+            type: list
+            elements: str
           secret:
             description: Whether the item's text holds a secret. It is then shown nowhere.
             type: bool
@@ -259,6 +319,18 @@ EXAMPLES = r"""
       - name: web-server-v1-2
     deployments: "{{ encompass_deployments }}"
 
+- name: Apply the items up to one, and later the rest
+  encompass.images.customize:
+    until: home page
+    clones:
+      - name: web-server-v1-1
+
+- name: Take back what came behind an item
+  encompass.images.customize:
+    rollback_to: home page
+    clones:
+      - name: web-server-v1-1
+
 - name: Take all customization back
   encompass.images.customize:
     state: absent
@@ -280,6 +352,7 @@ EXAMPLES = r"""
         machine_id: 0f1e2d3c4b5a69788796a5b4c3d2e1f0
         items:
           - {name: greeting, type: file, path: /etc/motd, content: "Welcome\n"}
+          - {name: no mail, type: service, service: exim4, state: disabled, required: false}
 """
 
 RETURN = r"""
@@ -343,62 +416,10 @@ objects:
           returned: always
 """
 
+from ..module_utils._module.customize_options import CLONE
 from ..module_utils._module.customizing import make_job
 from ..module_utils._module.options import OPERATIONS
 from ..module_utils._module.runner import run_module
-
-VOLUME = {
-    "name": {"type": "str", "required": True},
-    "path": {"type": "str", "required": True},
-    "format": {"type": "str", "required": True},
-}
-MOUNT = {
-    "device": {"type": "str", "required": True},
-    "mountpoint": {"type": "str", "required": True},
-    "filesystem": {"type": "str"},
-}
-LAYOUT = {
-    "mounts": {"type": "list", "elements": "dict", "default": [], "options": MOUNT},
-    "batchable": {"type": "bool", "default": False},
-}
-ITEM = {
-    "name": {"type": "str", "required": True},
-    "type": {"type": "str", "required": True, "choices": ["file", "template", "regexp", "firstboot", "seed"]},
-    "volume": {"type": "str", "default": "auto"},
-    "path": {"type": "str"},
-    # Values of no_log options are cut out of the whole result wherever they occur. Texts without a secret in them are
-    # often short words, which names and paths hold as well; so only secret ones are treated like that.
-    "content": {"type": "str", "no_log": False},
-    "secret_content": {"type": "str", "no_log": True},
-    "pattern": {"type": "str"},
-    "replacement": {"type": "str", "no_log": False},
-    "secret_replacement": {"type": "str", "no_log": True},
-    "mode": {"type": "str"},
-    "owner": {"type": "int"},
-    "group": {"type": "int"},
-    "required": {"type": "bool", "default": True},
-    "secret": {"type": "bool", "default": False, "no_log": False},
-    "digest": {"type": "str"},
-    "description": {"type": "str"},
-    "inputs": {"type": "list", "elements": "str", "default": []},
-}
-SEED = {
-    "meta_data": {"type": "str"},
-    "user_data": {"type": "str", "no_log": True},
-    "network_config": {"type": "str"},
-}
-CLONE = {
-    "name": {"type": "str", "required": True},
-    "directory": {"type": "str"},
-    "volumes": {"type": "list", "elements": "dict", "default": [], "options": VOLUME},
-    "layout": {"type": "dict", "options": LAYOUT},
-    "hostname": {"type": "str"},
-    "machine_id": {"type": "str"},
-    "items": {"type": "list", "elements": "dict", "default": [], "options": ITEM},
-    "seed": {"type": "dict", "options": SEED},
-    "inputs": {"type": "dict", "default": {}},
-    "secrets_given": {"type": "list", "elements": "str", "default": [], "no_log": False},
-}
 
 
 def main() -> None:
@@ -406,6 +427,8 @@ def main() -> None:
     run_module(
         {
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "until": {"type": "str"},
+            "rollback_to": {"type": "str"},
             "clones": {"type": "list", "elements": "dict", "required": True, "options": CLONE},
             "virt_type": {"type": "str", "choices": ["auto", "kvm", "qemu"], "default": "auto"},
             "timeout_s": {"type": "float", "default": 900},
@@ -415,6 +438,7 @@ def main() -> None:
             **OPERATIONS,
         },
         make_job,
+        mutually_exclusive=[("until", "rollback_to")],
     )
 
 

@@ -114,9 +114,16 @@ options:
               - V(regexp) replaces what O(masters[].items[].pattern) matches in the file at O(masters[].items[].path).
               - V(firstboot) runs O(masters[].items[].content) once, when the server boots for the first time.
               - V(seed) gives O(masters[].items[].content) to cloud-init as its user data.
+              - V(delete) has nothing at O(masters[].items[].path); a directory needs O(masters[].items[].recursive).
+              - V(link) makes O(masters[].items[].path) a symbolic link to O(masters[].items[].target).
+              - V(mode) changes O(masters[].items[].mode), O(masters[].items[].owner) and O(masters[].items[].group).
+              - V(service) gives O(masters[].items[].service) its O(masters[].items[].state), by the links that
+                C(systemctl) or C(update-rc.d) would make.
+              - V(kernel) sets O(masters[].items[].default), O(masters[].items[].arguments) and
+                O(masters[].items[].initrd_modules). M(encompass.images.customize) tells which boot loaders it knows.
             type: str
             required: true
-            choices: [file, template, regexp, firstboot, seed]
+            choices: [file, template, regexp, firstboot, seed, delete, link, mode, service, kernel]
           volume:
             description: The volume that holds the path; V(auto) finds it.
             type: str
@@ -149,9 +156,52 @@ options:
             description: The file's group, as a number.
             type: int
           required:
-            description: Whether a pattern that matches nothing is an error.
+            description:
+              - Whether it is an error that a pattern matches nothing, or that a directory, file, service, kernel or
+                boot loader is not there. For V(delete) it never is.
             type: bool
             default: true
+          target:
+            description: Where a V(link) leads, a text that is taken as it is.
+            type: str
+          recursive:
+            description:
+              - Whether V(delete) takes a directory with all that is in it, and V(mode) changes that too.
+              - With it a directory can also be entered by whom O(masters[].items[].mode) lets read.
+            type: bool
+            default: false
+          service:
+            description: The name of a unit of systemd (V(ssh), V(apt-daily.timer)), or of a script of C(/etc/init.d).
+            type: str
+          state:
+            description:
+              - What becomes of O(masters[].items[].service) at the next boot.
+              - V(masked) is for units alone.
+            type: str
+            choices: [enabled, disabled, masked]
+          default:
+            description:
+              - The kernel that boots unless somebody chooses, by its version (V(6.1.0-18-cloud-amd64)) or by the name
+                or title of the boot loader's entry.
+            type: str
+          arguments:
+            description: Kernel arguments of all entries of the boot loader.
+            type: dict
+            suboptions:
+              add:
+                description: Arguments to add at the end, unless they are there.
+                type: list
+                elements: str
+                default: []
+              remove:
+                description: Arguments to remove; V(console) removes V(console=ttyS0) too.
+                type: list
+                elements: str
+                default: []
+          initrd_modules:
+            description: Modules that the initrds shall hold, which are then made anew.
+            type: list
+            elements: str
           description:
             description: What the item is for.
             type: str
@@ -229,6 +279,11 @@ EXAMPLES = r"""
             type: template
             path: /var/www/html/index.html
             content: !unsafe "{{ greeting }} on {{ server_name }}"
+          - {name: no samples, type: delete, path: /usr/share/doc/nginx, recursive: true}
+          - {name: time zone, type: link, path: /etc/localtime, target: /usr/share/zoneinfo/Europe/Berlin}
+          - {name: private logs, type: mode, path: /var/log/nginx, mode: "0640", recursive: true}
+          - {name: no timers, type: service, service: apt-daily.timer, state: masked}
+          - {name: console, type: kernel, arguments: {add: ["console=ttyS0"], remove: [quiet]}}
 
 - name: Publish an image of VMware, proved by its digest
   encompass.images.master:
@@ -333,24 +388,11 @@ objects:
 """
 
 from ..module_utils._core.image_header import IMPORTABLE_FORMATS
+from ..module_utils._module.item_options import ITEM_OPTIONS
 from ..module_utils._module.masters import open_masters
 from ..module_utils._module.runner import run_module
 
-ITEM_SPEC = {
-    "name": {"type": "str", "required": True},
-    "type": {"type": "str", "required": True, "choices": ["file", "template", "regexp", "firstboot", "seed"]},
-    "volume": {"type": "str", "default": "auto"},
-    "path": {"type": "str"},
-    "content": {"type": "str"},
-    "src": {"type": "str"},
-    "pattern": {"type": "str"},
-    "replacement": {"type": "str"},
-    "mode": {"type": "str"},
-    "owner": {"type": "int"},
-    "group": {"type": "int"},
-    "required": {"type": "bool", "default": True},
-    "description": {"type": "str"},
-}
+ITEM_SPEC = {**ITEM_OPTIONS, "content": {"type": "str"}, "src": {"type": "str"}, "replacement": {"type": "str"}}
 
 INPUT_SPEC = {
     "name": {"type": "str", "required": True},

@@ -148,7 +148,7 @@ class TestOneBatch:
         assert (tree / "etc/app.conf").read_text() == "port=100\n"
         assert (tree / "etc/app.conf").stat().st_mode & 0o777 == 0o640
         assert (tree / "etc/motd").stat().st_mode & 0o777 == 0o600
-        assert (tree / "etc/encompass/firstboot/0003-setup.sh").read_text() == "#!/bin/sh\necho hello\n"
+        assert (tree / "etc/encompass/firstboot/0000-setup.sh").read_text() == "#!/bin/sh\necho hello\n"
         assert (tree / "etc/rc.local").read_text() == "#!/bin/sh\n/etc/encompass/firstboot/run\nexit 0\n"
         assert not (tree / "var/lib/dhcp/dhclient.leases").exists()
         assert "user.origin" in (tree / "ea_list").read_text()
@@ -185,8 +185,9 @@ class TestOneBatch:
 
     def test_the_diff_shows_what_was_there_and_no_secret(self, batch: Batch) -> None:
         before, after = batch.outcomes["good-1"].diff
-        assert before["/etc/app.conf"]["content"] == ["port=1"]
-        assert after["/etc/app.conf"]["content"] == ["port=100"]
+        assert before["port"]["/etc/app.conf"]["content"] == ["port=1"]
+        assert after["port"]["/etc/app.conf"]["content"] == ["port=10"]
+        assert after["port2"]["/etc/app.conf"]["content"] == ["port=100"]
         assert "PRIVATE" not in f"{before}{after}"
 
     def test_the_seed_is_a_nocloud_disk_and_the_same_for_the_same_files(self, batch: Batch) -> None:

@@ -55,6 +55,12 @@ def full_image() -> Path:
     return images.ensure_image("full")
 
 
+@pytest.fixture(scope="session")
+def debian_image() -> Path:
+    """Return the full Debian image that takes its settings from a NoCloud disk; built once."""
+    return images.ensure_image("debian")
+
+
 class MakeController(t.Protocol):
     def __call__(self, lab: LabHosts | None = None, **provider_variables: t.Any) -> Controller: ...
 

@@ -22,6 +22,9 @@ SECRET = "canary-4711-do-not-print"
 TEMPLATES = {
     "page.j2": "{{ greeting }} from {{ server_name }} at {{ address }}\n",
     "token.j2": "{{ token or '' }}\n",
+    "seed.j2": (
+        '#cloud-config\nwrite_files: [{path: /etc/from-seed, content: "{{ greeting }} from {{ server_name }}\\n"}]\n'
+    ),
 }
 
 MASTER = {

@@ -70,13 +70,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_guest_is_who_its_record_says_and_its_script_ran_once(mini_image: Path, tmp_path: Path) -> None:
-    clone = Clone.make(tmp_path, "web-1", mini_image)
+def make_master_with_rc_local(image: Path, folder: Path) -> Path:
+    """Return an image that has an /etc/rc.local, which is what starts scripts then."""
+    clone = Clone.make(folder, "master", image)
+    script = {"name": "rc", "type": "file", "path": "/etc/rc.local", "content": "#!/bin/sh\nexit 0\n", "mode": "0755"}
+    made = customize({"clones": [clone.entry([script])], "virt_type": "qemu"})
+    assert not made["failed"], made.get("msg")
+    return clone.volume
+
+
+@pytest.mark.parametrize("starter", ["init.d", "rc.local"])
+def test_a_guest_is_who_its_record_says_and_its_script_ran_once(mini_image: Path, tmp_path: Path, starter: str) -> None:
+    image = mini_image if starter == "init.d" else make_master_with_rc_local(mini_image, tmp_path)
+    clone = Clone.make(tmp_path, "web-1", image)
     result = customize({"clones": [clone.entry(ITEMS)], "virt_type": "qemu"})
     assert not result["failed"], result.get("msg")
     record = result["objects"][0]["record"]
     own = record["identity"]
-    assert record["customization"]["applied"][0]["started_by"] == "rc.local"
+    assert record["customization"]["applied"][0]["started_by"] == starter
     boots = set()
     for _boot in range(2):
         port = free_port()

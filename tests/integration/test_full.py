@@ -11,12 +11,28 @@ from tests.integration.site import Site, make_web
 from tests.lab.controller import Controller
 from tests.lab.hosts import LabHosts
 
+UNIT = "[Service]\nType=oneshot\nExecStart=/bin/true\nRemainAfterExit=yes\n[Install]\nWantedBy=multi-user.target\n"
 ITEMS = [
     {"name": "page", "type": "template", "path": "/var/www/html/index.html", "src": "page.j2"},
     {"name": "first boot", "type": "firstboot", "content": "#!/bin/sh\nhostname >>/var/www/html/first-boots\n"},
+    {"name": "unit", "type": "file", "path": "/etc/systemd/system/marker.service", "content": UNIT},
+    {"name": "marker", "type": "service", "service": "marker", "state": "enabled"},
+    {"name": "agent", "type": "service", "service": "qemu-guest-agent", "state": "masked"},
+    {"name": "kernel", "type": "kernel", "arguments": {"add": ["encompass.test=1"]}, "initrd_modules": ["dummy"]},
 ]
 # without KVM and beside other tests, a full guest may take minutes
 SLOW = {"url": "http://{address}/first-boots", "timeout_s": 900}
+
+LATER_SEED_PLAY = {
+    "hosts": "function_web_server",
+    "gather_facts": False,
+    "tasks": [
+        {"ansible.builtin.wait_for_connection": {"timeout": 600}},
+        {"ansible.builtin.command": "cloud-init status --wait"},
+        {"name": "seed", "ansible.builtin.command": "cat /etc/from-seed /etc/first-boot"},
+        {"name": "name", "ansible.builtin.command": "hostname"},
+    ],
+}
 
 LATER_PLAY = {
     "hosts": "function_web_server",
@@ -25,18 +41,26 @@ LATER_PLAY = {
         {"ansible.builtin.wait_for_connection": {"timeout": 600}},
         {"ansible.builtin.service_facts": {}},
         {"name": "machine id", "ansible.builtin.command": "cat /etc/machine-id"},
+        {"name": "command line", "ansible.builtin.command": "cat /proc/cmdline"},
+        # No hardware asks for this one: it is loaded because the initrd holds and names it.
+        {"name": "module", "ansible.builtin.command": "cat /sys/module/dummy/initstate"},
         {"name": "host key", "ansible.builtin.command": "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"},
     ],
 }
 
 
-def test_a_full_debian_server_is_deployed_and_managed(tmp_path: Path, full_image: Path, guest_key: Path) -> None:
-    login = {
+def make_login(guest_key: Path) -> dict[str, str]:
+    """Return the variables that open a server's ssh."""
+    return {
         "ansible_user": "root",
         "ansible_ssh_private_key_file": str(guest_key),
         "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",
         "ansible_python_interpreter": "/usr/bin/python3",
     }
+
+
+def test_a_full_debian_server_is_deployed_and_managed(tmp_path: Path, full_image: Path, guest_key: Path) -> None:
+    login = make_login(guest_key)
     web = make_web(count=1, memory_mib=512, inputs={"greeting": "moin"}, ready=SLOW, vars=login)
     with LabHosts(1) as lab:
         site = Site(lab, Controller(tmp_path / "controller", lab=lab))
@@ -46,7 +70,14 @@ def test_a_full_debian_server_is_deployed_and_managed(tmp_path: Path, full_image
 
         clone = site.find("clone")[site.find("machine")["web-1"]["clone"]]
         (services,) = run.results(action="ansible.builtin.service_facts", host="web-1")
-        assert services["ansible_facts"]["services"]["nginx.service"]["state"] == "running"
+        states = services["ansible_facts"]["services"]
+        assert states["nginx.service"]["state"] == "running"
+        assert states["marker.service"]["status"] == "enabled"
+        assert states["qemu-guest-agent.service"]["status"] == "masked"
+        assert "encompass.test=1" in run.results(task="command line")[0]["stdout"].split()
+        assert run.results(task="module")[0]["stdout"] == "live"
+        applied = {item["name"]: item for item in clone["customization"]["applied"]}
+        assert applied["first boot"]["started_by"] == "systemd"
         assert run.results(task="machine id")[0]["stdout"] == clone["identity"]["machine_id"]
         assert clone["identity"]["host_keys"]["ed25519"] in run.results(task="host key")[0]["stdout"]
         assert site.fetch("web-1") == f"moin from web-1 at {site.address_of('web-1')}\n"
@@ -54,3 +85,21 @@ def test_a_full_debian_server_is_deployed_and_managed(tmp_path: Path, full_image
 
         site.retire("web").require_success()
         assert site.domains() == {}
+
+
+def test_cloud_init_takes_its_settings_from_the_seed(tmp_path: Path, debian_image: Path, guest_key: Path) -> None:
+    items = [
+        {"name": "settings", "type": "seed", "src": "seed.j2"},
+        {"name": "first boot", "type": "firstboot", "content": "#!/bin/sh\nhostname >>/etc/first-boot\n"},
+    ]
+    ready = {"port": 22, "timeout_s": 900}
+    web = make_web(count=1, memory_mib=512, inputs={"greeting": "moin"}, ready=ready, vars=make_login(guest_key))
+    with LabHosts(1) as lab:
+        site = Site(lab, Controller(tmp_path / "controller", lab=lab))
+        site.prepare(debian_image, min_memory_mib=384, items=items)
+        deploy = {"ansible.builtin.import_playbook": "encompass.images.deploy"}
+        plays = [deploy, LATER_SEED_PLAY]
+        run = site.controller.run(plays, encompass_deployments=[web], timeout_s=1800).require_success()
+        assert run.results(task="seed")[0]["stdout"] == "moin from web-1\nweb-1"
+        assert run.results(task="name")[0]["stdout"] == "web-1"
+        site.retire("web").require_success()

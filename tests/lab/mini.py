@@ -21,8 +21,23 @@ DRIVERS = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "button", "ev
 PROGRAMS = ("/usr/sbin/dropbear", "/usr/bin/dropbearkey", "/usr/bin/dropbearconvert")
 PACKAGES = ("busybox-static", "dropbear-bin")
 FOLDERS = (
-    *("bin", "boot", "dev", "etc/ssh", "mnt", "proc", "root/.ssh", "run", "sbin", "sys", "tmp", "usr/bin", "usr/sbin"),
-    *("var/lib/dpkg", "var/lib/systemd", "var/log"),
+    *(
+        "bin",
+        "boot",
+        "dev",
+        "etc/rc2.d",
+        "etc/ssh",
+        "mnt",
+        "proc",
+        "root/.ssh",
+        "run",
+        "sbin",
+        "sys",
+        "tmp",
+        "usr/bin",
+        "usr/sbin",
+    ),
+    *("etc/rc2.d", "var/lib/dpkg", "var/lib/systemd", "var/log"),
 )
 BROKEN = """\
 #!/bin/sh

@@ -13,11 +13,12 @@ import dataclasses
 import typing as t
 
 from .customization_items import FIRSTBOOT, SEED, Item, Seed
+from .dependencies import APPLIED, choose_kept
 from .errors import InvalidRequest
 from .identity import Identity, check_identity
 from .steps import Step
 
-BEGUN, APPLIED = "begun", "applied"
+BEGUN = "begun"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,10 @@ class Mount:
 
 @dataclasses.dataclass(frozen=True)
 class CloneRequest:
-    """One clone as it is to be; not ``present`` means as it was cloned."""
+    """One clone as it is to be; not ``present`` means as it was cloned.
+
+    ``until`` names the last item to apply, ``rollback_to`` the last one that stays applied.
+    """
 
     name: str
     present: bool
@@ -54,6 +58,8 @@ class CloneRequest:
     seed: t.Optional[Seed] = None
     inputs: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     secrets_given: tuple[str, ...] = ()
+    until: str = ""
+    rollback_to: str = ""
 
     @property
     def subject(self) -> str:
@@ -156,7 +162,7 @@ class ApplyItem:
 
     def describe(self) -> str:
         """Return the step in words."""
-        to = f" to {self.item.path}" if self.item.path else ""
+        to = f" to {self.item.path or self.item.service}" if self.item.path or self.item.service else ""
         again = " again, from the original" if self.again else ""
         return f"apply item {self.item.name} ({self.item.type}){to}{again}"
 
@@ -187,32 +193,56 @@ CustomizeStep = t.Union[UndoItem, SetIdentity, RestoreIdentity, ApplyItem, Write
 GUEST_STEPS = (UndoItem, SetIdentity, RestoreIdentity, ApplyItem)
 
 
-def count_kept(items: t.Sequence[Item], entries: t.Sequence[Entry]) -> int:
-    """Return how many leading items are applied as they are wanted."""
-    kept = 0
-    for item, entry in zip(items, entries):
-        if entry.state != APPLIED or (entry.name, entry.digest) != (item.name, item.digest):
-            break
-        kept += 1
-    return kept
+def narrow_request(request: CloneRequest, journal: Journal) -> CloneRequest:
+    """Return the request with the items that are to be applied when it is done, of those that it knows.
+
+    What is applied behind ``until`` stays. ``rollback_to`` applies nothing that is not applied.
+    """
+    if not (request.until or request.rollback_to):
+        return request
+    names = [item.name for item in request.items]
+    _check_stage(request, names)
+    last = names.index(request.rollback_to or request.until)
+    recorded = {entry.name for entry in journal.entries if request.rollback_to or entry.state == APPLIED}
+    items = tuple(
+        item
+        for index, item in enumerate(request.items)
+        if (index <= last and not request.rollback_to) or (item.name in recorded and (index <= last or request.until))
+    )
+    lacks_seed = any(item.type == SEED for item in request.items) and not any(item.type == SEED for item in items)
+    return dataclasses.replace(
+        request, items=items, seed=None if lacks_seed else request.seed, until="", rollback_to=""
+    )
+
+
+def _check_stage(request: CloneRequest, names: t.Sequence[str]) -> None:
+    for option in ("until", "rollback_to"):
+        wanted = getattr(request, option)
+        if wanted and wanted not in names:
+            raise InvalidRequest(
+                request.subject,
+                f"{option} names {wanted}, which is none of its items",
+                remedy=f"They are {', '.join(names) or 'none'}.",
+            )
 
 
 def plan_customization(request: CloneRequest, seen: Seen) -> list[CustomizeStep]:
     """Return the steps from what is there to what is wanted.
 
-    From the first item that differs on, all are taken back and those wanted applied anew, for each may build on
-    those before it.
+    An item that differs is taken back and applied anew, and so are those behind it that build on it.
     """
-    items, journal = request.items, seen.journal
+    journal = seen.journal
     if request.present:
         check_request(request)
+        request = narrow_request(request, journal)
     elif journal != Journal():
         check_place(request)
-    kept = count_kept(items, journal.entries)
-    begun = {(entry.name, entry.digest) for entry in journal.entries[kept:] if entry.state == BEGUN}
-    redone = [(item, (item.name, item.digest) in begun) for item in items[kept:]]
-    again = {(item.name, item.digest) for item, is_again in redone if is_again}
-    undone = [entry for entry in reversed(journal.entries[kept:]) if (entry.name, entry.digest) not in again]
+    kept = choose_kept(request.items, journal.entries)
+    begun = {(entry.name, entry.digest) for entry in journal.entries if entry.state == BEGUN}
+    pending = [item for item in request.items if (item.name, item.digest) not in kept]
+    redone = [(item, (item.name, item.digest) in begun) for item in pending]
+    stay = kept | {(item.name, item.digest) for item, is_again in redone if is_again}
+    undone = [entry for entry in reversed(journal.entries) if (entry.name, entry.digest) not in stay]
     steps: list[CustomizeStep] = [UndoItem(entry.name) for entry in undone]
     steps += _plan_identity(request, journal.identity)
     steps += [ApplyItem(item, is_again) for item, is_again in redone]
@@ -276,21 +306,25 @@ def predict_journal(request: CloneRequest, seen: Seen, steps: t.Sequence[Step]) 
             old = identity.identity if identity else Identity()
             known = dataclasses.replace(old, hostname=step.hostname, machine_id=step.machine_id)
             identity = IdentityEntry(known, APPLIED)
-    kept = journal.entries[: count_kept(request.items, journal.entries)]
-    rest = tuple(Entry(item.name, item.digest, APPLIED) for item in request.items[len(kept) :])
-    return Journal(identity, (*kept, *rest), request.seed.digest if request.seed else None)
+    request = narrow_request(request, journal)
+    kept = choose_kept(request.items, journal.entries)
+    recorded = {(entry.name, entry.digest): entry for entry in journal.entries}
+    keys = [(item.name, item.digest) for item in request.items]
+    entries = tuple(recorded[key] if key in kept else Entry(*key, APPLIED) for key in keys)
+    return Journal(identity, entries, request.seed.digest if request.seed else None)
 
 
 def report_customization(request: CloneRequest, journal: Journal) -> dict[str, t.Any]:
     """Return the clone's record: the same fields whether predicted or seen."""
     types = {item.name: item.type for item in request.items}
+    order = {name: index for index, name in enumerate(types)}
+    applied = [entry for entry in journal.entries if entry.state == APPLIED]
+    applied.sort(key=lambda entry: order.get(entry.name, len(order)))
     identity = journal.identity.identity if journal.identity else Identity()
     return {
         "customization": {
             "pointer": journal.pointer,
-            "applied": [
-                _describe_applied(entry, types.get(entry.name)) for entry in journal.entries if entry.state == APPLIED
-            ],
+            "applied": [_describe_applied(entry, types.get(entry.name)) for entry in applied],
             "inputs": dict(request.inputs) if request.present else {},
             "secrets_given": list(request.secrets_given) if request.present else [],
         },

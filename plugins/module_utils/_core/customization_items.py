@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Customization items, and what each changes in a guest. Pure; private to this collection."""
+"""Customization items, as a master declares them and a module is given them. Pure; private to this collection."""
 
 from __future__ import annotations
 
@@ -11,14 +11,33 @@ import json
 import re
 import typing as t
 
+from .boot_loaders import Arguments
 from .errors import InvalidRequest
-from .firstboot import plan_firstboot
-from .guest_changes import Change, SetContent, Substitute
 from .identity import is_reserved
+from .kernel_items import KernelSettings
+from .services import STATES
 
-FILE, TEMPLATE, REGEXP, FIRSTBOOT, SEED = ITEM_TYPES = ("file", "template", "regexp", "firstboot", "seed")
-_WITH_PATH = (FILE, TEMPLATE, REGEXP)
-_WITH_CONTENT = (FILE, TEMPLATE, FIRSTBOOT)
+FILE, TEMPLATE, REGEXP, FIRSTBOOT, SEED, DELETE, LINK, MODE, SERVICE, KERNEL = ITEM_TYPES = (
+    "file",
+    "template",
+    "regexp",
+    "firstboot",
+    "seed",
+    "delete",
+    "link",
+    "mode",
+    "service",
+    "kernel",
+)
+_WITH_PATH = (FILE, TEMPLATE, REGEXP, DELETE, LINK, MODE)
+WITH_CONTENT = (FILE, TEMPLATE, FIRSTBOOT)
+
+# Where items write that name no path; what exactly is known when the guest is opened.
+_REALMS: t.Mapping[str, tuple[str, ...]] = {
+    FIRSTBOOT: ("/etc/encompass",),
+    SERVICE: ("/etc/systemd/system", "/etc/init.d"),
+    KERNEL: ("/boot", "/etc/default/grub"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +56,16 @@ class Item:
     gid: t.Optional[int] = None
     required: bool = True
     secret: bool = False
+    target: str = ""
+    recursive: bool = False
+    service: str = ""
+    state: str = ""
+    kernel: KernelSettings = dataclasses.field(default_factory=KernelSettings)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it writes, as far as that is known before the guest is opened."""
+        return (self.path,) if self.path else _REALMS.get(self.type, ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +92,17 @@ def parse_item(clone: str, params: t.Mapping[str, t.Any], volumes: t.Collection[
     """Return an item from a module's parameters; raises :class:`InvalidRequest` for one that could not be applied."""
     subject = f"clone {clone}: customization item {params['name']}"
     _check_secrecy(subject, params)
+    item = _read_item(subject, params)
+    _check_volume(subject, params.get("volume") or "auto", volumes)
+    return dataclasses.replace(item, digest=params.get("digest") or digest_item(item))
+
+
+def check_item(subject: str, params: t.Mapping[str, t.Any]) -> None:
+    """Refuse an item, its texts not rendered yet, that could never be applied."""
+    _read_item(subject, params)
+
+
+def _read_item(subject: str, params: t.Mapping[str, t.Any]) -> Item:
     content = params.get("secret_content") if params.get("secret") else params.get("content")
     replacement = params.get("secret_replacement") if params.get("secret") else params.get("replacement")
     item = Item(
@@ -77,13 +117,18 @@ def parse_item(clone: str, params: t.Mapping[str, t.Any], volumes: t.Collection[
         gid=params.get("group"),
         required=params.get("required") is not False,
         secret=bool(params.get("secret")),
+        target=params.get("target") or "",
+        recursive=bool(params.get("recursive")),
+        service=params.get("service") or "",
+        state=params.get("state") or "",
+        kernel=_parse_kernel(params),
     )
-    if item.type in _WITH_CONTENT and content is None:
+    if item.type in WITH_CONTENT and content is None:
         raise InvalidRequest(subject, f"an item of type {item.type} needs content", remedy="Give it one.")
-    _check_volume(subject, params.get("volume") or "auto", volumes)
+    _check_type(subject, item)
     _check_path(subject, item)
     _check_pattern(subject, item)
-    return dataclasses.replace(item, digest=params.get("digest") or digest_item(item))
+    return item
 
 
 def digest_item(item: Item) -> str:
@@ -94,23 +139,38 @@ def digest_item(item: Item) -> str:
     return _digest(fields)
 
 
-def plan_item_changes(
-    clone: str, item: Item, position: int, *, starter: str | None, survey: t.Collection[str]
-) -> dict[str, Change]:
-    """Return what an item changes, by path; ``position`` is its place among the items, ``path`` already resolved."""
-    subject = f"clone {clone}: customization item {item.name}"
-    if item.type in (FILE, TEMPLATE):
-        return {item.path: SetContent(item.content.encode(), item.mode, item.uid, item.gid)}
-    if item.type == REGEXP:
-        return {
-            item.path: Substitute(
-                subject, item.path, item.pattern, item.replacement, item.required, item.mode, item.uid, item.gid
-            )
-        }
-    if item.type == FIRSTBOOT and starter is not None:
-        script = f"{position:04d}-{re.sub('[^A-Za-z0-9_-]', '_', item.name)}"
-        return plan_firstboot(script, item.content.encode(), starter=starter, survey=survey)
-    return {}
+def _parse_kernel(params: t.Mapping[str, t.Any]) -> KernelSettings:
+    arguments = params.get("arguments") or {}
+    return KernelSettings(
+        params.get("default") or "",
+        Arguments(tuple(arguments.get("add") or ()), tuple(arguments.get("remove") or ())),
+        tuple(params.get("initrd_modules") or ()),
+    )
+
+
+def _check_type(subject: str, item: Item) -> None:
+    """Refuse an item that lacks what its type needs."""
+    needs = {
+        LINK: ("a target", bool(item.target) and "\0" not in item.target),
+        MODE: ("a mode, an owner or a group", (item.mode, item.uid, item.gid) != (None, None, None)),
+        SERVICE: ("a service", re.fullmatch(r"[A-Za-z0-9@:_.\\-]+", item.service) is not None),
+        KERNEL: ("default, arguments or initrd_modules", item.kernel != KernelSettings()),
+    }
+    what, has_it = needs.get(item.type, ("", True))
+    if not has_it:
+        raise InvalidRequest(subject, f"an item of type {item.type} needs {what}", remedy="Give it one.")
+    if item.type == SERVICE and item.state not in STATES:
+        raise InvalidRequest(subject, f"its state is {item.state!r}", remedy=f"Give one of {', '.join(STATES)}.")
+    _check_words(subject, item.kernel)
+
+
+def _check_words(subject: str, kernel: KernelSettings) -> None:
+    """Refuse words that would be more than one, or something else, to a boot loader, a shell or a tool."""
+    words = [(word, r"[!#%-&(-\[\]-_a-~]+") for word in (*kernel.arguments.add, *kernel.arguments.remove)]
+    words += [(module, "[A-Za-z0-9_][A-Za-z0-9_-]*") for module in kernel.initrd_modules]
+    for word, pattern in words:
+        if not re.fullmatch(pattern, word):
+            raise InvalidRequest(subject, f"{word!r} cannot be one of its words", remedy="Leave out quotes and spaces.")
 
 
 def _digest(value: t.Any) -> str:

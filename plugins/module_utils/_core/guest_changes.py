@@ -104,6 +104,28 @@ class MakeLink:
 
 
 @dataclasses.dataclass(frozen=True)
+class SetAttributes:
+    """Give what is there a mode or an owner; ``mode`` is a file's, a directory can also be entered by who may read."""
+
+    mode: t.Optional[int] = None
+    uid: t.Optional[int] = None
+    gid: t.Optional[int] = None
+    in_tree: bool = False
+
+    def apply(self, old: FileState) -> FileState:
+        """Return it with the attributes; a link has no mode."""
+        mode = self.mode
+        if mode is not None and old.kind == DIRECTORY and self.in_tree:
+            mode |= (mode & 0o444) >> 2
+        return dataclasses.replace(
+            old,
+            mode=old.mode if mode is None or old.kind == LINK else mode,
+            uid=old.uid if self.uid is None else self.uid,
+            gid=old.gid if self.gid is None else self.gid,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class CallAtEnd:
     """Have a shell script run a program as the last thing it does."""
 

@@ -15,13 +15,17 @@ ABSENT, FILE, LINK, DIRECTORY, OTHER = "absent", "file", "link", "directory", "o
 
 SELINUX_LABEL = "security.selinux"
 
+MOST_SHOWN = 1 << 14
+"""Characters of one file that a diff shows."""
+
 
 @dataclasses.dataclass(frozen=True)
 class FileState:
     """What there is at a path.
 
-    ``mode`` holds the permission bits only. ``mtime_ns`` None means whatever the writing leaves. ``xattrs`` None
-    means those that are there, or for a new file the security label of its directory, as a kernel would choose.
+    ``mode`` holds the permission bits only; a link has none. ``mtime_ns`` None means whatever the writing leaves, as
+    always for links. ``xattrs`` None means those that are there, or for a new file the security label of its
+    directory, as a kernel would choose.
     """
 
     kind: str = ABSENT
@@ -56,11 +60,12 @@ class GuestTree(t.Protocol):
         """Return the paths that match; those of directories end with a slash."""
         raise NotImplementedError
 
-    def resolve(self, path: str, *, follow: bool = True) -> str | None:
-        """Return the path with its links followed; the last one only with ``follow`` and when it leads somewhere.
+    def look(self, path: str) -> tuple[str, str]:
+        """Return (the kind of what is at a path, where it leads if it is a link); the path's links are not followed."""
+        raise NotImplementedError
 
-        None when the directory it should be in is not there.
-        """
+    def list_below(self, path: str) -> list[str]:
+        """Return everything below a directory, at any depth."""
         raise NotImplementedError
 
     def read(self, path: str) -> FileState:
@@ -69,6 +74,10 @@ class GuestTree(t.Protocol):
 
     def write(self, path: str, state: FileState) -> None:
         """Make what is at a path as ``state`` says."""
+        raise NotImplementedError
+
+    def run(self, command: t.Sequence[str]) -> str:
+        """Run a program of the guest in the appliance, which has no network; return what it prints."""
         raise NotImplementedError
 
 
@@ -94,9 +103,7 @@ def require_restorable(subject: str, path: str, old: FileState, new: FileState) 
     A file that is only rewritten keeps its attributes; one that is removed loses them, and libguestfs can set only
     such values again as hold no zero byte (but for one at the end, which security labels have).
     """
-    if old.kind == OTHER or (old.kind == DIRECTORY and new.kind != DIRECTORY):
-        raise Unsupported(subject, f"{path} inside the guest is no file", remedy="Name a regular file.")
-    if old.kind == new.kind:
+    if old.kind == new.kind != LINK:
         return
     for name, value in old.xattrs or ():
         if b"\0" in value.rstrip(b"\0"):
@@ -112,7 +119,7 @@ def show_state(state: FileState, *, secret: bool) -> t.Any:
     if state.kind == ABSENT:
         return None
     if state.kind == LINK:
-        return {"link": state.target}
+        return {"link": "(secret)" if secret else state.target}
     shown: dict[str, t.Any] = {"mode": f"{state.mode:04o}", "owner": f"{state.uid}:{state.gid}"}
     return shown if state.kind == DIRECTORY else {**shown, "content": show_content(state.content, secret=secret)}
 
@@ -127,4 +134,5 @@ def show_content(content: bytes, *, secret: bool) -> t.Any:
         text = "\0"
     if "\0" in text:
         return f"({len(content)} bytes, SHA-256 {hashlib.sha256(content).hexdigest()})"
-    return text.splitlines()
+    lines = text[:MOST_SHOWN].splitlines()
+    return lines if len(text) <= MOST_SHOWN else [*lines, f"({len(text) - MOST_SHOWN} more characters)"]

@@ -20,7 +20,6 @@ class GuestFiles:
     def __init__(self, handle: t.Any, subject: str) -> None:
         self._handle = handle
         self._subject = subject
-        self._directories: dict[str, str | None] = {}
 
     def list_existing(self, patterns: t.Sequence[str]) -> list[str]:
         """Return the paths that match; those of directories end with a slash."""
@@ -29,49 +28,52 @@ class GuestFiles:
             joined = ",".join(pattern.lstrip("/") for pattern in patterns)
             return sorted(set(self._handle.glob_expand(f"/{{{joined}}}")))
 
-    def resolve(self, path: str, *, follow: bool = True) -> str | None:
-        """Return the path with its links followed; the last one only with ``follow`` and when it leads somewhere."""
-        parent, _slash, name = path.rpartition("/")
-        real = self._resolve_directory(parent or "/")
-        if real is None:
-            return None
-        found = f"{real.rstrip('/')}/{name}"
-        if not follow or self._look(found)[0] != LINK:
-            return found
-        return self._follow(found) or found
+    def look(self, path: str) -> tuple[str, str]:
+        """Return (the kind of what is at a path, where it leads if it is a link); the path's links are not followed."""
+        kind, _status = self._stat(path)
+        return kind, self._call("readlink", path) if kind == LINK else ""
+
+    def list_below(self, path: str) -> list[str]:
+        """Return everything below a directory, at any depth."""
+        # The library gives names with a slash in front, but for those in the root.
+        return [f"{path.rstrip('/')}/{name.lstrip('/')}" for name in self._call("find", path)]
+
+    def run(self, command: t.Sequence[str]) -> str:
+        """Run a program of the guest in the appliance; return what it prints. It is killed with the appliance."""
+        return str(self._call("command", list(command)))
 
     def read(self, path: str) -> FileState:
         """Return what is at a path; nothing there is a state too."""
-        kind, status = self._look(path)
+        kind, status = self._stat(path)
         if kind == ABSENT:
             return NOTHING
-        if kind == LINK:
-            return FileState(kind=LINK, target=self._call("readlink", path))
         return FileState(
             kind=kind,
             content=self._read_content(path, status["st_size"]) if kind == FILE else b"",
-            mode=stat.S_IMODE(status["st_mode"]),
+            target=self._call("readlink", path) if kind == LINK else "",
+            mode=stat.S_IMODE(status["st_mode"]) if kind != LINK else 0,
             uid=status["st_uid"],
             gid=status["st_gid"],
             xattrs=self._read_xattrs(path),
-            mtime_ns=status["st_mtime_sec"] * 10**9 + status["st_mtime_nsec"] if kind == FILE else None,
+            mtime_ns=status["st_mtime_sec"] * 10**9 + status["st_mtime_nsec"] if kind in (FILE, DIRECTORY) else None,
         )
 
     def write(self, path: str, state: FileState) -> None:
         """Make what is at a path as ``state`` says. A file that is there is rewritten and keeps its attributes."""
-        kind, _status = self._look(path)
-        if kind not in (ABSENT, state.kind):
-            self._remove(path, kind)
+        kind, _status = self._stat(path)
+        if kind != ABSENT and (kind != state.kind or kind == LINK):
+            self._remove(path, kind)  # ln -sf would follow a link to a directory, and write in there
+            kind = ABSENT
         if state.kind == FILE:
             self._write_content(path, state.content)
         elif state.kind == DIRECTORY and kind != DIRECTORY:
             self._call("mkdir", path)
         elif state.kind == LINK:
-            self._call("ln_sf", state.target, path)
-        if state.kind in (FILE, DIRECTORY):
+            self._call("ln_s", state.target, path)
+        if state.kind != ABSENT:
             self._set_attributes(path, state, is_new=kind != state.kind)
 
-    def _look(self, path: str) -> tuple[str, dict[str, int]]:
+    def _stat(self, path: str) -> tuple[str, dict[str, int]]:
         try:
             status = self._handle.lstatns(path)
         except RuntimeError as exc:
@@ -80,20 +82,6 @@ class GuestFiles:
             raise explain_guestfs_error(self._subject, exc) from exc
         kinds = {stat.S_IFREG: FILE, stat.S_IFLNK: LINK, stat.S_IFDIR: DIRECTORY}
         return kinds.get(stat.S_IFMT(status["st_mode"]), OTHER), status
-
-    def _resolve_directory(self, path: str) -> str | None:
-        if path not in self._directories:
-            real = self._follow(path)
-            self._directories[path] = real if real is not None and self._look(real)[0] == DIRECTORY else None
-        return self._directories[path]
-
-    def _follow(self, path: str) -> str | None:
-        try:
-            return str(self._handle.realpath(path))
-        except RuntimeError as exc:
-            if says_not_there(exc):
-                return None
-            raise explain_guestfs_error(self._subject, exc) from exc
 
     def _read_content(self, path: str, size: int) -> bytes:
         # download and read_file take 0.2 s under TCG however small the file is; pread takes 2 ms.
@@ -122,17 +110,17 @@ class GuestFiles:
             at += self._call("pwrite", path, content[at : at + _CHUNK_BYTES], at)
 
     def _set_attributes(self, path: str, state: FileState, *, is_new: bool) -> None:
-        _kind, status = self._look(path)
+        _kind, status = self._stat(path)
         if (state.uid, state.gid) != (status["st_uid"], status["st_gid"]):
             self._call("lchown", state.uid, state.gid, path)
-            status = self._look(path)[1]  # a change of owner may clear bits of the mode
-        if state.mode != stat.S_IMODE(status["st_mode"]):
+            status = self._stat(path)[1]  # a change of owner may clear bits of the mode
+        if state.kind != LINK and state.mode != stat.S_IMODE(status["st_mode"]):
             self._call("chmod", state.mode, path)
         if state.xattrs is not None:
             self._set_xattrs(path, dict(state.xattrs))
         elif is_new:
             self._inherit_label(path)
-        if state.mtime_ns is not None:
+        if state.mtime_ns is not None and state.kind != LINK:  # the library can set no link's
             seconds, rest_ns = divmod(state.mtime_ns, 10**9)
             self._call("utimens", path, seconds, rest_ns, seconds, rest_ns)
 

@@ -99,13 +99,16 @@ class Appliance:
                     handle.umount_all()
 
     def _find_device(self, guest: str, device: str, subject: str) -> str:
-        plain = re.fullmatch(r"sd([a-z])(\d*)", device)
+        subvolume, name, rest = t.cast("re.Match[str]", re.fullmatch(r"(btrfsvol:)?([^/]*)(.*)", device)).groups()
+        plain = re.fullmatch(r"sd([a-z])(\d*)", name)
         if not plain:
-            return re.sub(r"^(btrfsvol:)?", r"\1/dev/", device, count=1)
+            return f"{subvolume or ''}/dev/{name}{rest}"
         labels, index = self._labels[guest], string.ascii_lowercase.index(plain[1])
         if index >= len(labels):
             raise Unsupported(subject, f"its layout names {device}, but it has only {len(labels)} volumes")
-        return f"/dev/disk/guestfs/{labels[index]}{plain[2]}"
+        found = f"/dev/disk/guestfs/{labels[index]}{plain[2]}"
+        # Of a subvolume the library wants the kernel's name of the device, not a link to it.
+        return f"{subvolume}{self.handle.canonical_device_name(found)}{rest}" if subvolume else found
 
 
 @contextlib.contextmanager
@@ -244,19 +247,25 @@ def _list_children() -> list[int]:
     return found
 
 
-class _Image(t.NamedTuple):
+class Image(t.NamedTuple):
+    """A volume of a system image."""
+
     path: str
     format: str
 
 
-def inspect_image(path: str, format: str, timeout_s: float, *, virt_type: str | None = None) -> dict[str, t.Any]:
+def inspect_image(
+    path: str, format: str, timeout_s: float, *, others: t.Sequence[Image] = (), virt_type: str | None = None
+) -> dict[str, t.Any]:
     """Return ``{firmware, software, layout, sealed}`` of a system image; it is opened read-only.
 
-    Raises :class:`Unsupported` when libguestfs finds no operating system, or several.
+    ``others`` are its volumes beside the one with the operating system. Raises :class:`Unsupported` when libguestfs
+    finds no operating system, or several.
     """
     subject = f"image {path}"
+    volumes = [Image(path, format), *others]
     opened = open_appliance(
-        {"image": [_Image(path, format)]}, virt_type=virt_type, subject=subject, read_only=True, timeout_s=timeout_s
+        {"image": volumes}, virt_type=virt_type, subject=subject, read_only=True, timeout_s=timeout_s
     )
     with opened as appliance, explained(subject):
         return _inspect(appliance.handle, subject)

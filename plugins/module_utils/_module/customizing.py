@@ -19,13 +19,14 @@ from .._core.customization import (
     RemoveSeed,
     Seen,
     SetIdentity,
+    UndoItem,
     Volume,
     WriteSeed,
     plan_customization,
     predict_journal,
     report_customization,
 )
-from .._core.customization_items import Seed, parse_item
+from .._core.customization_items import KERNEL, WITH_CONTENT, Item, Seed, parse_item
 from .._core.errors import Conflict, EncompassError, NotFound
 from .._core.guest_files import show_content
 from .._core.inspection import is_batchable
@@ -36,7 +37,7 @@ from .._drivers.guest_files import GuestFiles
 from .._drivers.private_files import private_directory
 from .._drivers.undo import UndoStore
 from .._drivers.watched import Work, run_batches
-from .guest_customizing import GuestCustomizing
+from .guest_customizing import IDENTITY, GuestCustomizing
 from .requests import collect_by_name
 
 KIND = "clone"
@@ -52,6 +53,9 @@ _RELEASE_S = 15.0
 # Room that one customization may take in the pool, beside the contents of its files: blocks of the file system's
 # metadata in the volume, the undo data.
 _OVERHEAD_BYTES = 8 << 20
+
+# For an item that has initrds made anew: the old ones beside the clone, the new ones in it.
+_INITRD_BYTES = 256 << 20
 
 
 class CustomizeVerb:
@@ -123,7 +127,8 @@ class CustomizeVerb:
                     if not appliance.is_alive:
                         return  # the parent starts another one for the rest
 
-        batches = choose_batches([self._requests[name] for name in names], lanes=self._lanes)
+        alone = [name for name in names if may_run_guest_code(self._requests[name], plans[name])]
+        batches = choose_batches([self._requests[name] for name in names], lanes=self._lanes, alone=alone)
         return run_batches(
             batches,
             serve,
@@ -190,7 +195,8 @@ class CustomizeVerb:
         needed: dict[str, int] = {}
         for name, steps in plans.items():
             pool = self._requests[name].directory.rpartition("/")[0]
-            contents = sum(2 * len(step.item.content) for step in steps if isinstance(step, ApplyItem))
+            applied = [step.item for step in steps if isinstance(step, ApplyItem)]
+            contents = sum(2 * len(item.content) + _INITRD_BYTES * _makes_initrd(item) for item in applied)
             needed[pool] = needed.get(pool, 0) + _OVERHEAD_BYTES + contents
         for pool, needed_bytes in needed.items():
             try:
@@ -218,22 +224,33 @@ def _see_clone(request: CloneRequest) -> Seen:
     return Seen(journal, seed_disk.has_seed(request.seed_path))
 
 
-def choose_batches(requests: t.Sequence[CloneRequest], *, lanes: int) -> list[list[str]]:
+def choose_batches(requests: t.Sequence[CloneRequest], *, lanes: int, alone: t.Collection[str] = ()) -> list[list[str]]:
     """Return which clones share an appliance: as many as it holds, but no lane idle when there is enough to do.
 
-    Clones of one master have the same volume groups and file system ids; where that matters, each gets its own.
+    Clones of one master have the same volume groups and file system ids; where that matters, each gets its own. So do
+    those named ``alone``.
     """
-    alone = [[request.name] for request in requests if not _may_share(request)]
-    together = [request for request in requests if _may_share(request)]
+    single = [[request.name] for request in requests if request.name in alone or not _may_share(request)]
+    together = [request for request in requests if [request.name] not in single]
     disks = sum(len(request.volumes) for request in together)
     count = max(-(-disks // MOST_DISKS), min(lanes, len(together) // _WORTH_AN_APPLIANCE), 1)
     shared = [[request.name for request in together[index::count]] for index in range(count)]
-    return [*(batch for batch in shared if batch), *alone]
+    return [*(batch for batch in shared if batch), *single]
 
 
 def _may_share(request: CloneRequest) -> bool:
     mounts = [{"device": mount.device, "filesystem": mount.filesystem} for mount in request.mounts]
     return request.batchable and all(is_batchable(mount) for mount in mounts) and len(request.volumes) <= MOST_DISKS
+
+
+def _makes_initrd(item: Item) -> bool:
+    return bool(item.kernel.initrd_modules)
+
+
+def may_run_guest_code(request: CloneRequest, steps: t.Sequence[Step]) -> bool:
+    """Tell whether a program of the guest is run, which could then reach every disk of the appliance."""
+    is_undone = any(isinstance(step, UndoItem) for step in steps) and any(map(_makes_initrd, request.items))
+    return is_undone or any(isinstance(step, ApplyItem) and _makes_initrd(step.item) for step in steps)
 
 
 def _wait_until_free(volume: Volume, subject: str, deadline: float) -> bool:
@@ -263,23 +280,33 @@ def _make_seed(request: CloneRequest, seed: Seed | None) -> None:
 
 
 def preview_steps(steps: t.Sequence[Step]) -> dict[str, t.Any]:
-    """Return what is known of the changes before a clone is opened: by path the items' texts, in order."""
+    """Return what is known of the changes before a clone is opened, by item and path."""
     preview: dict[str, t.Any] = {}
     for step in steps:
         if isinstance(step, ApplyItem):
-            item = step.item
-            shown: dict[str, t.Any] = {"item": item.name}
-            if item.pattern:
-                shown.update(pattern=item.pattern, replacement="(secret)" if item.secret else item.replacement)
-            else:
-                shown.update(content=show_content(item.content.encode(), secret=item.secret))
-            preview.setdefault(item.path or f"({item.type})", []).append(shown)
+            preview[step.item.name] = {step.item.path or f"({step.item.type})": _preview_item(step.item)}
         elif isinstance(step, SetIdentity):
-            preview["(identity)"] = {"hostname": step.hostname, "machine_id": step.machine_id}
+            preview[IDENTITY] = {"hostname": step.hostname, "machine_id": step.machine_id}
+        elif isinstance(step, UndoItem):
+            preview.setdefault(step.name, {})
     return preview
 
 
-def parse_clone(params: t.Mapping[str, t.Any], *, present: bool) -> CloneRequest:
+def _preview_item(item: Item) -> dict[str, t.Any]:
+    if item.pattern:
+        return {"pattern": item.pattern, "replacement": "(secret)" if item.secret else item.replacement}
+    if item.type in WITH_CONTENT:
+        return {"content": show_content(item.content.encode(), secret=item.secret)}
+    if item.type == KERNEL:
+        return dataclasses.asdict(item.kernel)
+    fields = ("target", "recursive", "service", "state", "uid", "gid")
+    shown = {name: getattr(item, name) for name in fields if getattr(item, name)}
+    return {**shown, **({} if item.mode is None else {"mode": f"{item.mode:04o}"})}
+
+
+def parse_clone(
+    params: t.Mapping[str, t.Any], *, present: bool, until: str = "", rollback_to: str = ""
+) -> CloneRequest:
     """Return one clone's request from the module's parameters."""
     subject = f"{KIND} {params['name']}"
     check_object_name(subject, params["name"])
@@ -304,6 +331,8 @@ def parse_clone(params: t.Mapping[str, t.Any], *, present: bool) -> CloneRequest
         seed=Seed(seed["meta_data"] or "", seed["user_data"] or "", seed["network_config"] or "") if seed else None,
         inputs=params["inputs"] or {},
         secrets_given=tuple(params["secrets_given"] or ()),
+        until=until,
+        rollback_to=rollback_to,
     )
 
 
@@ -312,7 +341,11 @@ def make_job(params: dict[str, t.Any]) -> t.Iterator[t.Any]:
     """Open the module's job: its parameters, checked and typed."""
     from .runner import Job
 
-    present = params["state"] == "present"
-    requests = collect_by_name(KIND, [parse_clone(entry, present=present) for entry in params["clones"]])
+    until, rollback_to = params["until"], params["rollback_to"]
+    # Back to before the first item is back to the master, identity and all.
+    present = params["state"] == "present" and rollback_to != ""
+    options = {"until": until or "", "rollback_to": rollback_to or ""} if present else {}
+    parsed = [parse_clone(entry, present=present, **options) for entry in params["clones"]]
+    requests = collect_by_name(KIND, parsed)
     virt_type = params["virt_type"] if params["virt_type"] != "auto" else None
     yield Job(CustomizeVerb(workers=params["workers"], timeout_s=params["timeout_s"], virt_type=virt_type), requests)

@@ -14,7 +14,6 @@ import typing as t
 
 from .._core import firstboot, identity
 from .._core.customization import (
-    APPLIED,
     BEGUN,
     ApplyItem,
     CloneRequest,
@@ -23,66 +22,82 @@ from .._core.customization import (
     Journal,
     RestoreIdentity,
     SetIdentity,
-    count_kept,
+    narrow_request,
 )
-from .._core.customization_items import FIRSTBOOT, Item, plan_item_changes, refuse_reserved
+from .._core.customization_items import FIRSTBOOT
 from .._core.customization_journal import Notebook
-from .._core.errors import NotFound, ToolFailed
-from .._core.guest_changes import Change, MakeLink
-from .._core.guest_files import ABSENT, DIRECTORY, NOTHING, FileState, GuestTree, require_restorable, show_state
+from .._core.dependencies import APPLIED, choose_kept
+from .._core.errors import ToolFailed
+from .._core.guest_draft import Draft
+from .._core.guest_files import ABSENT, DIRECTORY, NOTHING, FileState, GuestTree, require_restorable
 from .._core.identity import Identity, KeyPair, Material
+from .._core.item_changes import Surroundings, plan_item
+from .._core.item_diff import ItemDiff
+from .._core.kernel_items import Rebuild
 from .._core.steps import Step
 from .._drivers.undo import UndoStore
 
 MakeKey = t.Callable[[str], KeyPair]
-Chain = list[Change]
-"""The changes of one file, in order."""
+IDENTITY = "(identity)"
 
 
 class GuestCustomizing:
     """Brings one clone's files to what its steps ask for."""
 
     def __init__(self, request: CloneRequest, steps: t.Sequence[Step], store: UndoStore, make_key: MakeKey) -> None:
-        self._request = request
         self._store = store
         self._make_key = make_key
         self._notebook = store.load()
+        journal = self._notebook.journal
+        self._request = narrow_request(request, journal)
         self._sets_identity = any(isinstance(step, SetIdentity) for step in steps)
         self._drops_identity = any(isinstance(step, RestoreIdentity) for step in steps)
-        applied = [step.item for step in steps if isinstance(step, ApplyItem)]
-        # The items before the first that is applied or taken back are kept as they are.
-        self._kept = count_kept(request.items, self._notebook.journal.entries)
-        if len(request.items) - self._kept != len(applied):
+        kept = choose_kept(self._request.items, journal.entries)
+        self._kept = {(entry.name, entry.digest): entry for entry in journal.entries if _key(entry) in kept}
+        applied = [_key(step.item) for step in steps if isinstance(step, ApplyItem)]
+        if [_key(item) for item in self._request.items if _key(item) not in kept] != applied:
             raise ToolFailed(request.subject, "its journal changed while it was being customized")
         self._survey: frozenset[str] = frozenset()
         self._expected: Identity | None = None
-        self._changed: dict[str, tuple[FileState, FileState, bool]] = {}
+        self._rebuilds: dict[str, Rebuild] = {}
+        self._diff = ItemDiff()
 
     def write(self, tree: GuestTree) -> None:
-        """Write what the steps ask for; the guest is not touched when anything of it cannot be done."""
-        self._survey = self._survey_original(tree)
+        """Write what the steps ask for; the guest is not touched when anything of it cannot be done.
+
+        What a program of the guest makes comes last. When it fails, the items count as begun.
+        """
+        kept = {path: saved.state for path, saved in self._notebook.originals.items()}
+        draft = Draft(tree, kept, lambda path: self._store.load_original(self._notebook.originals[path]))
+        self._survey = frozenset(draft.list_existing((*identity.SURVEY, *firstboot.SURVEY)))
         material = self._make_material(tree) if self._sets_identity else None
-        chains, entries = self._plan_changes(tree, material)
-        stale = self._list_stale(entries)
-        originals, found = self._read_originals(tree, stale)
-        wanted = {path: _apply_changes(originals[path], chains.get(path, [])) for path in stale}
+        own = self._draft_identity(draft, material)
+        entries = self._draft_items(draft)
+        stale = self._list_stale(own, entries)
+        wanted = {path: draft.read(path) for path in stale}
         for path in stale:
-            require_restorable(self._request.subject, path, originals[path], wanted[path])
-        self._begin(originals, entries, material)
-        self._write_files(tree, found, wanted)
-        self._note_changes(found, wanted)
+            require_restorable(self._request.subject, path, draft.read_original(path), wanted[path])
+        self._begin({path: draft.read_original(path) for path in stale}, (own, entries), material)
+        found = {path: draft.read_found(path) for path in stale}
+        self._write_files(tree, found, {path: wanted[path] for path in stale if path not in self._rebuilds})
+        for path in stale:
+            if path in self._rebuilds:
+                self._rebuild(tree, self._rebuilds[path])
+        secret = {path for entry in self._notebook.journal.entries if entry.secret for path in entry.paths}
+        self._diff.close(found, wanted, secret)
 
     def verify(self, tree: GuestTree) -> None:
         """Read the identity back; raise unless it is what was written, and nobody else's."""
         if self._expected is None:
             return
         subject, originals = self._request.subject, self._notebook.originals
+        draft = Draft(tree, {}, lambda _path: NOTHING)
 
         def read(path: str) -> FileState:
-            return tree.read(tree.resolve(path) or path)
+            return draft.read(draft.resolve(path) or path)
 
         def read_original(path: str) -> FileState:
-            saved = originals.get(tree.resolve(path) or path)
+            saved = originals.get(draft.resolve(path) or path)
             return self._store.load_original(saved) if saved else NOTHING
 
         found = identity.read_identity(read, self._survey)
@@ -105,20 +120,8 @@ class GuestCustomizing:
         self._store.replace(Notebook(Journal(own, entries, journal.seed_digest), kept))
 
     def describe_changes(self) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
-        """Return the files that changed, by path, before and after; secrets are left out."""
-        before = {path: show_state(old, secret=secret) for path, (old, _new, secret) in self._changed.items()}
-        after = {path: show_state(new, secret=secret) for path, (_old, new, secret) in self._changed.items()}
-        return before, after
-
-    def _survey_original(self, tree: GuestTree) -> frozenset[str]:
-        """Return what the image held of the files that decide what is to be done, before we changed any."""
-        survey = set(tree.list_existing((*identity.SURVEY, *firstboot.SURVEY)))
-        for path, saved in self._notebook.originals.items():
-            survey.discard(path)
-            survey.discard(f"{path}/")
-            if saved.state.kind != ABSENT:
-                survey.add(f"{path}/" if saved.state.kind == "directory" else path)
-        return frozenset(survey)
+        """Return the files that changed, by item and path, before and after; secrets are left out."""
+        return self._diff.describe()
 
     def _make_material(self, tree: GuestTree) -> Material:
         """Return the identity to write: what an interrupted run has written of it already, else anew."""
@@ -136,90 +139,61 @@ class GuestCustomizing:
                 seed = secrets.token_bytes(identity.RANDOM_SEED_BYTES)
         return Material(self._request.hostname, self._request.machine_id, seed, keys)
 
-    def _plan_changes(
-        self, tree: GuestTree, material: Material | None
-    ) -> tuple[dict[str, Chain], tuple[list[str], list[Entry]]]:
-        """Return the changes of each file, and (the identity's paths, the entries of all wanted items)."""
-        chains: dict[str, Chain] = {}
-        own: list[str] = []
-        if self._request.present:
-            # Of an identity that stays, only names are ever computed again: no item may touch the rest.
-            stays = material or Material(self._request.hostname, self._request.machine_id)
-            for path, change in identity.plan_identity(stays, self._survey).items():
-                real = self._resolve_own(tree, path)
-                if real is not None:
-                    chains.setdefault(real, []).append(change)
-                    own.append(real)
-        entries = []
-        for position, item in enumerate(self._request.items):
-            changes, starter = self._plan_item(tree, item, position)
-            for path, change in changes.items():
-                chains.setdefault(path, []).append(change)
-            entries.append(Entry(item.name, item.digest, BEGUN, tuple(changes), starter, item.secret))
-        return chains, (own, entries)
+    def _draft_identity(self, draft: Draft, material: Material | None) -> list[str]:
+        """Draft the identity; return where its files really are."""
+        if not self._request.present:
+            return []
+        own = []
+        # Of an identity that stays, only names are ever computed again: no item may touch the rest.
+        stays = material or Material(self._request.hostname, self._request.machine_id)
+        for path, change in identity.plan_identity(stays, self._survey).items():
+            real = draft.resolve(path)
+            # One id may only lead to the other.
+            if real is not None and (path != identity.DBUS_ID or real == path):
+                draft.apply(self._request.subject, real, change)
+                own.append(real)
+        if self._sets_identity:
+            self._diff.note(IDENTITY, own, draft)
+        return own
 
-    def _resolve_own(self, tree: GuestTree, path: str) -> str | None:
-        """Return where a file of the identity really is; None for one that only leads to another of them."""
-        real = tree.resolve(path)
-        return None if path == identity.DBUS_ID and real != path else real
+    def _draft_items(self, draft: Draft) -> list[Entry]:
+        """Draft all wanted items in order; return their entries, of items that stay as the journal has them."""
+        mountpoints = tuple(mount.mountpoint for mount in self._request.mounts)
+        entries, rank = [], 0
+        for item in self._request.items:
+            around = Surroundings(self._request.name, mountpoints, self._survey, rank)
+            rank += item.type == FIRSTBOOT
+            plan = plan_item(item, draft, around)
+            for path, change in plan.changes.items():
+                draft.apply(around.name(item), path, change)
+            self._rebuilds.update({rebuild.path: rebuild for rebuild in plan.rebuilds})
+            entry = Entry(item.name, item.digest, BEGUN, tuple(plan.changes), plan.starter, item.secret)
+            if _key(item) not in self._kept:
+                self._diff.note(item.name, entry.paths, draft)
+            entries.append(self._kept.get(_key(item), entry))
+        return entries
 
-    def _plan_item(self, tree: GuestTree, item: Item, position: int) -> tuple[dict[str, Change], str | None]:
-        subject = f"{self._request.subject}: customization item {item.name}"
-        starter = firstboot.choose_starter(subject, self._survey) if item.type == FIRSTBOOT else None
-        if item.path:
-            real = self._place(tree, item, subject)
-            if real is None:
-                return {}, None
-            item = dataclasses.replace(item, path=real)
-        planned = plan_item_changes(self._request.name, item, position, starter=starter, survey=self._survey)
-        changes = {
-            tree.resolve(path, follow=not isinstance(change, MakeLink)) or path: change
-            for path, change in planned.items()
-        }
-        return changes, starter
-
-    def _place(self, tree: GuestTree, item: Item, subject: str) -> str | None:
-        """Return where an item's file really is; None when its directory lacks and the item is not required."""
-        real = tree.resolve(item.path)
-        if real is None:
-            if not item.required:
-                return None
-            raise NotFound(
-                subject,
-                f"the image has no directory for {item.path}",
-                remedy="Correct the path, or give the item required: false. The clone is unchanged.",
-            )
-        refuse_reserved(subject, real)
-        return real
-
-    def _list_stale(self, planned: tuple[list[str], list[Entry]]) -> list[str]:
+    def _list_stale(self, own: t.Sequence[str], entries: t.Sequence[Entry]) -> list[str]:
         """Return the files to bring up to date: those of what is applied anew and of what is taken back."""
-        own, entries = planned
         journal = self._notebook.journal
-        stale = {path for entry in (*journal.entries[self._kept :], *entries[self._kept :]) for path in entry.paths}
+        changing = [entry for entry in (*journal.entries, *entries) if entry not in self._kept.values()]
+        stale = {path for entry in changing for path in entry.paths}
         if self._sets_identity or self._drops_identity:
             stale.update(own, journal.identity.paths if journal.identity else ())
         return sorted(stale)
 
-    def _read_originals(
-        self, tree: GuestTree, paths: t.Sequence[str]
-    ) -> tuple[dict[str, FileState], dict[str, FileState]]:
-        """Return each file's (original, present state). What the journal does not name we have never touched."""
-        found = {path: tree.read(path) for path in paths}
-        kept = self._notebook.originals
-        originals = {path: self._store.load_original(kept[path]) if path in kept else found[path] for path in paths}
-        return originals, found
-
     def _begin(
         self,
         originals: t.Mapping[str, FileState],
-        planned: tuple[list[str], list[Entry]],
+        planned: tuple[t.Sequence[str], t.Sequence[Entry]],
         material: Material | None,
     ) -> None:
         """Have the originals and the intent on the disk."""
         own, entries = planned
         journal = self._notebook.journal
-        earlier = [dataclasses.replace(entry, state=BEGUN) for entry in journal.entries[self._kept :]]
+        earlier = [
+            dataclasses.replace(entry, state=BEGUN) for entry in journal.entries if _key(entry) not in self._kept
+        ]
         doubtful = [entry for entry in earlier if entry not in entries]
         identity_entry = journal.identity
         if material is not None:
@@ -230,8 +204,7 @@ class GuestCustomizing:
             identity_entry = dataclasses.replace(identity_entry, state=BEGUN)
         kept = dict(self._notebook.originals)
         kept.update({p: self._store.save_original(p, state) for p, state in originals.items() if p not in kept})
-        wanted = (*journal.entries[: self._kept], *entries[self._kept :])
-        self._notebook = Notebook(Journal(identity_entry, (*wanted, *doubtful), journal.seed_digest), kept)
+        self._notebook = Notebook(Journal(identity_entry, (*entries, *doubtful), journal.seed_digest), kept)
         self._store.replace(self._notebook)
 
     def _write_files(
@@ -249,18 +222,22 @@ class GuestCustomizing:
         others = sorted(pending.keys() - {*removed, *directories}, key=lambda path: (growth_bytes(path), path))
         for path in (*removed, *directories, *others):
             tree.write(path, pending[path])
+        touched = {path.rpartition("/")[0] for path in (*removed, *directories, *others)}
+        for path in sorted(touched.intersection(wanted), reverse=True):
+            if wanted[path].kind == DIRECTORY and wanted[path].mtime_ns is not None:
+                tree.write(path, wanted[path])  # what was written into it has changed its time
 
-    def _note_changes(self, found: t.Mapping[str, FileState], wanted: t.Mapping[str, FileState]) -> None:
-        """Keep what a diff may show; a secret may also stand in what an item of an earlier run has left."""
-        secret_paths = {path for entry in self._notebook.journal.entries if entry.secret for path in entry.paths}
-        for path, new in wanted.items():
-            old = found[path]
-            if not old.is_as(new):
-                self._changed[path] = (old, new, identity.is_secret(path) or path in secret_paths)
+    def _rebuild(self, tree: GuestTree, rebuild: Rebuild) -> None:
+        tree.run(rebuild.command)
+        missing = rebuild.list_missing(tree.run(rebuild.listing))
+        if missing:
+            raise ToolFailed(
+                self._request.subject,
+                f"{rebuild.path} was made anew, but holds no module {', '.join(missing)}",
+                remedy="Run it again; if it happens again, make the initrd in the image of the master.",
+            )
 
 
-def _apply_changes(original: FileState, chain: Chain) -> FileState:
-    state = original
-    for change in chain:
-        state = change.apply(state)
-    return state
+def _key(item: t.Any) -> tuple[str, str]:
+    """Return what an item and its entry have in common."""
+    return item.name, item.digest

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ...module_utils._core.customization_items import check_item
 from ...module_utils._core.errors import InvalidRequest
 
 # What each type of item needs, beside its name.
@@ -17,9 +18,22 @@ _NEEDS: t.Mapping[str, tuple[str, ...]] = {
     "regexp": ("path", "pattern", "replacement"),
     "firstboot": ("content",),
     "seed": ("content",),
+    "delete": ("path",),
+    "link": ("path", "target"),
+    "mode": ("path",),
+    "service": ("service", "state"),
+    "kernel": (),
+}
+# What only some types have, and what it is by default.
+_OWN_FIELDS: t.Mapping[str, t.Mapping[str, t.Any]] = {
+    "delete": {"recursive": False},
+    "link": {"target": None},
+    "mode": {"recursive": False},
+    "service": {"service": None, "state": None},
+    "kernel": {"default": None, "arguments": {}, "initrd_modules": []},
 }
 _MAY_HAVE = ("name", "type", "volume", "path", "content", "pattern", "replacement", "mode", "owner", "group")
-_ITEM_FIELDS = frozenset({*_MAY_HAVE, "required", "description"})
+_COMMON = frozenset({*_MAY_HAVE, "required", "description"})
 _INPUT_FIELDS = frozenset({"name", "description", "prompt", "default", "required", "secret"})
 
 Body = t.Mapping[str, t.Any]
@@ -32,13 +46,15 @@ def parse_items(subject: str, declared: t.Sequence[Body]) -> list[dict[str, t.An
     for number, entry in enumerate(declared, 1):
         name = entry.get("name") or f"number {number}"
         where = f"{subject}, item {name}"
-        _check_fields(where, entry, _ITEM_FIELDS, names)
+        _check_fields(where, entry, {*_COMMON, *_OWN_FIELDS.get(str(entry.get("type")), ())}, names)
         if entry.get("type") not in _NEEDS:
             raise InvalidRequest(where, f"its type is {entry.get('type')!r}, not one of {', '.join(_NEEDS)}")
         missing = [field for field in _NEEDS[entry["type"]] if entry.get(field) is None]
         if missing:
             raise InvalidRequest(where, f"an item of type {entry['type']} needs {missing[0]}")
         _check_texts(where, entry)
+        if entry["type"] in _OWN_FIELDS:
+            check_item(where, entry)
         items.append({**_defaults(entry), **{key: value for key, value in entry.items() if value is not None}})
     return items
 
@@ -61,7 +77,8 @@ def parse_inputs(subject: str, declared: t.Sequence[Body]) -> list[dict[str, t.A
 
 def _defaults(entry: Body) -> dict[str, t.Any]:
     mode = "0755" if entry["type"] == "firstboot" else None
-    return {"volume": "auto", "mode": mode, "owner": None, "group": None, "required": True, "description": ""}
+    common = {"volume": "auto", "mode": mode, "owner": None, "group": None, "required": True, "description": ""}
+    return {**common, **_OWN_FIELDS.get(entry["type"], {})}
 
 
 def _check_fields(where: str, entry: Body, known: t.Collection[str], names: set[str]) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import typing as t
 
 from ...module_utils._core.errors import InvalidRequest
+from .rendering import RENDERED
 from .request import CURRENT, DeploymentRequest
 
 Body = t.Mapping[str, t.Any]
@@ -80,14 +82,21 @@ def digest_items(master: Body, inputs: Body, server: Body) -> list[dict[str, str
     """
     plain, given = split_secrets(master, inputs)
     return [
-        {"name": item["name"], "digest": _digest([item, _select_used(item, plain), given, _select_used(item, server)])}
+        {
+            "name": item["name"],
+            "digest": _digest([item, *(_select_used(item, part) for part in (plain, given, server))]),
+        }
         for item in master.get("items") or ()
     ]
 
 
-def _select_used(item: Body, values: Body) -> dict[str, t.Any]:
-    texts = " ".join(str(item.get(field) or "") for field in ("content", "replacement", "path", "user_data"))
-    return {name: value for name, value in values.items() if name in texts}
+def _select_used(item: Body, values: Body | t.Sequence[str]) -> t.Any:
+    """Return those of the values (or names) that an item's templates name, so that others do not change its digest."""
+    texts = " ".join(str(item.get(field) or "") for field in RENDERED.get(item["type"], ()))
+    words = set(re.findall(r"[A-Za-z_]\w*", texts))
+    if isinstance(values, t.Mapping):
+        return {name: value for name, value in values.items() if name in words}
+    return [name for name in values if name in words]
 
 
 def _digest(value: t.Any) -> str:

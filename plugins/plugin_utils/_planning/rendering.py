@@ -18,7 +18,7 @@ from ...module_utils._core.errors import InvalidRequest
 
 Body = t.Mapping[str, t.Any]
 
-_RENDERED = {"template": ("content",), "firstboot": ("content",), "seed": ("content",), "regexp": ("replacement",)}
+RENDERED = {"template": ("content",), "firstboot": ("content",), "seed": ("content",), "regexp": ("replacement",)}
 
 
 def render_items(master: Body, inputs: Body, server: Body) -> tuple[list[dict[str, t.Any]], dict[str, t.Any] | None]:
@@ -36,7 +36,7 @@ def _render_item(
     environment: jinja2.Environment, item: Body, context: Body, secret: t.Collection[str]
 ) -> dict[str, t.Any]:
     rendered = dict(item)
-    for field in _RENDERED.get(item["type"], ()):
+    for field in RENDERED.get(item["type"], ()):
         try:
             rendered[field] = environment.from_string(item.get(field) or "").render(context)
         except jinja2.TemplateError as exc:

@@ -27,7 +27,6 @@ from ansible_collections.encompass.images.plugins.module_utils._core.customizati
     Item,
     Seed,
     parse_item,
-    plan_item_changes,
 )
 from ansible_collections.encompass.images.plugins.module_utils._core.customization_journal import (
     Notebook,
@@ -36,6 +35,7 @@ from ansible_collections.encompass.images.plugins.module_utils._core.customizati
     load_notebook,
 )
 from ansible_collections.encompass.images.plugins.module_utils._core.errors import InvalidRequest
+from ansible_collections.encompass.images.plugins.module_utils._core.guest_changes import SetContent
 from ansible_collections.encompass.images.plugins.module_utils._core.guest_files import FILE, LINK, FileState
 from ansible_collections.encompass.images.plugins.module_utils._core.identity import Identity
 
@@ -44,9 +44,14 @@ OWN = IdentityEntry(Identity("web-1", ID, "5eed", {"rsa": "SHA256:x"}), APPLIED,
 
 
 def items(names: str) -> tuple[Item, ...]:
-    """Return items from words: name, or name=digest."""
+    """Return items from words: name, or name=digest. An item's path is below those of the names it begins with."""
     pairs = [word.partition("=")[::2] for word in names.split()]
-    return tuple(Item(name, "file", digest or "1", f"/etc/{name}") for name, digest in pairs)
+    return tuple(Item(name, "file", digest or "1", place(name)) for name, digest in pairs)
+
+
+def place(name: str) -> str:
+    """Return where an item writes: every letter of its name but the last is a directory; a digit is none."""
+    return "/etc/" + "/".join(name.rstrip("0123456789"))
 
 
 def entries(names: str) -> tuple[Entry, ...]:
@@ -54,7 +59,7 @@ def entries(names: str) -> tuple[Entry, ...]:
     made = []
     for word in names.split():
         name, _equals, digest = word.rstrip("?").partition("=")
-        made.append(Entry(name, digest or "1", BEGUN if word.endswith("?") else APPLIED, (f"/etc/{name}",)))
+        made.append(Entry(name, digest or "1", BEGUN if word.endswith("?") else APPLIED, (place(name),)))
     return tuple(made)
 
 
@@ -92,18 +97,34 @@ def steps(wanted: CloneRequest, seen: Seen) -> list[str]:
         ("a b", "a b", ""),
         ("a b c", "a b", "apply c"),
         ("a", "a b c", "undo c, undo b"),
-        ("a b=2 c", "a b c", "undo c, undo b, apply b, apply c"),
-        ("b a", "a b", "undo b, undo a, apply b, apply a"),
-        ("a x b", "a b", "undo b, apply x, apply b"),
+        # Others are left alone ...
+        ("a b=2 c", "a b c", "undo b, apply b"),
+        ("b a", "a b", ""),
+        ("a x b", "a b", "apply x"),
+        ("a c", "a b c", "undo b"),
+        # ... but for those behind it that write the same path, or above or below it, and those that build on these.
+        ("a1=2 a2", "a1 a2", "undo a2, undo a1, apply a1, apply a2"),
+        ("a1 a2=2", "a1 a2", "undo a2, apply a2"),
+        ("a=2 ab", "a ab", "undo ab, undo a, apply a, apply ab"),
+        ("ab=2 a", "ab a", "undo a, undo ab, apply ab, apply a"),
+        ("ab ac=2", "ab ac", "undo ac, apply ac"),
+        ("ab=2 a ac", "ab a ac", "undo ac, undo a, undo ab, apply ab, apply a, apply ac"),
+        ("a2", "a1 a2", "undo a2, undo a1, apply a2"),
+        ("a1 a2", "a2", "undo a2, apply a1, apply a2"),
+        ("a2 a1", "a1 a2", "undo a2, undo a1, apply a2, apply a1"),
+        ("x a2 b a1", "a1 a2 b", "undo a2, undo a1, apply x, apply a2, apply a1"),
+        ("a1 b", "a1? b", "apply a1?"),
         ("a b", "a b?", "apply b?"),
         ("a b", "a? b?", "apply a?, apply b?"),
         ("a b=2", "a b?", "undo b, apply b"),
         ("a b=2", "a b=2? b?", "undo b, apply b?"),
         ("", "a b?", "undo b, undo a"),
-        ("a b", "a? b", "undo b, apply a?, apply b"),
+        ("a1 a2", "a1? a2", "undo a2, apply a1?, apply a2"),
     ],
 )
-def test_items_from_the_first_that_differs_are_done_anew(wanted: str, journal: str, expected: str) -> None:
+def test_items_that_differ_are_done_anew_with_those_that_build_on_them(
+    wanted: str, journal: str, expected: str
+) -> None:
     assert ", ".join(steps(request(wanted), Seen(Journal(OWN, entries(journal))))) == expected
 
 
@@ -147,6 +168,58 @@ def test_seed(seed: Seed | None, digest: str | None, exists: bool, expected: lis
 def test_taking_everything_back_takes_it_back_from_the_last() -> None:
     seen = Seen(Journal(OWN, entries("a b"), "digest"), seed_exists=True)
     assert steps(request(present=False), seen) == ["undo b", "undo a", "no-identity", "RemoveSeed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "journal", "expected"),
+    [
+        ({"until": "b"}, "", "apply a, apply b"),
+        ({"until": "b"}, "a", "apply b"),
+        ({"until": "b"}, "a b", ""),
+        ({"until": "b"}, "a b c", ""),
+        ({"until": "a"}, "a=0 b c=0", "undo c, undo a, apply a, apply c"),
+        ({"until": "a"}, "a b? c?", "undo c, undo b"),
+        ({}, "a b", "apply c, apply d"),
+        ({"rollback_to": "b"}, "a b c d", "undo d, undo c"),
+        ({"rollback_to": "b"}, "a b", ""),
+        ({"rollback_to": "c"}, "a", ""),
+        ({"rollback_to": "a"}, "a b c?", "undo c, undo b"),
+        ({"rollback_to": "b"}, "b c", "undo c"),
+    ],
+)
+def test_stages(options: dict, journal: str, expected: str) -> None:
+    seen = Seen(Journal(OWN, entries(journal)))
+    wanted = request("a b c d", **options)
+    assert ", ".join(steps(wanted, seen)) == expected
+    after = predict_journal(wanted, seen, plan_customization(wanted, seen))
+    assert steps(wanted, Seen(after)) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "exists", "expected"),
+    [
+        ({"until": "a"}, False, ["apply a"]),
+        ({"until": "s"}, False, ["apply a", "apply s", "WriteSeed"]),
+        ({"rollback_to": "a"}, True, ["undo b", "undo s", "RemoveSeed"]),
+        ({"rollback_to": "s"}, True, ["undo b"]),
+    ],
+)
+def test_a_seed_belongs_to_its_stage(options: dict, exists: bool, expected: list[str]) -> None:
+    journal = Journal(OWN, entries("a s b") if exists else (), SEED.digest if exists else None)
+    everything = (*items("a"), Item("s", "seed", "1"), *items("b"))
+    assert steps(request(items=everything, seed=SEED, **options), Seen(journal, exists)) == expected
+
+
+@pytest.mark.parametrize("option", ["until", "rollback_to"])
+def test_a_stage_that_is_none_is_refused(option: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"{option} names x, which is none of its items"):
+        plan_customization(request("a b", **{option: "x"}), Seen())
+
+
+def test_the_record_has_the_items_in_their_order() -> None:
+    seen = Journal(OWN, entries("b a"))
+    record = report_customization(request("a b"), seen)
+    assert [item["name"] for item in record["customization"]["applied"]] == ["a", "b"]
 
 
 @pytest.mark.parametrize("names", ["", "a", "a b=2 c", "x y"])
@@ -240,7 +313,7 @@ def test_a_digest_tells_items_apart_but_never_secrets() -> None:
 def test_texts_do_not_show() -> None:
     item = parse_item("c", {**PARAMS, "content": None, "secret": True, "secret_content": "hush"}, ["root"])
     assert item.content == "hush"
-    assert "hush" not in repr([item, *plan_item_changes("c", item, 0, starter=None, survey=()).values()])
+    assert "hush" not in repr([item, SetContent(item.content.encode())])
     assert "hush" not in repr(Seed("", "hush"))
 
 

@@ -22,8 +22,8 @@ from ansible_collections.encompass.images.plugins.module_utils._core.guest_files
     DIRECTORY,
     FILE,
     LINK,
+    MOST_SHOWN,
     NOTHING,
-    OTHER,
     FileState,
     require_restorable,
     show_state,
@@ -173,11 +173,6 @@ class TestRestorable:
         old = dataclasses.replace(OLD, xattrs=(("security.selinux", b"system_u:object_r:etc_t:s0\0"),))
         require_restorable("clone c", "/f", old, NOTHING)
 
-    @pytest.mark.parametrize("kind", [DIRECTORY, OTHER])
-    def test_only_files_are_written(self, kind: str) -> None:
-        with pytest.raises(Unsupported, match="no file"):
-            require_restorable("clone c", "/f", FileState(kind=kind), text(b"x"))
-
 
 class TestShowState:
     def test_a_secret_s_content_is_left_out(self) -> None:
@@ -186,6 +181,11 @@ class TestShowState:
 
     def test_binary_content_is_named_by_its_digest(self) -> None:
         assert "(3 bytes, SHA-256 " in show_state(text(b"\0\xff\1"), secret=False)["content"]
+
+    def test_a_long_content_is_cut(self) -> None:
+        lines = show_state(text(b"x\n" * MOST_SHOWN), secret=False)["content"]
+        assert len(lines) == MOST_SHOWN // 2 + 1
+        assert lines[-1] == f"({MOST_SHOWN} more characters)"
 
     def test_other_kinds(self) -> None:
         assert show_state(NOTHING, secret=False) is None

@@ -31,6 +31,8 @@ class MemoryGuest:
     files: dict[str, FileState]
     writes_left: int | None = None
     writes: list[str] = dataclasses.field(default_factory=list)
+    commands: list[list[str]] = dataclasses.field(default_factory=list)
+    output: str = ""
 
     @classmethod
     def make(cls, contents: dict[str, bytes | None], links: dict[str, str] | None = None) -> MemoryGuest:
@@ -54,19 +56,23 @@ class MemoryGuest:
             if any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
         ]
 
-    def resolve(self, path: str, *, follow: bool = True) -> str | None:
-        """Return the path with its last link followed when that leads somewhere."""
-        if posixpath.dirname(path) not in (*self.files, "/"):
-            return None
+    def look(self, path: str) -> tuple[str, str]:
+        """Return the kind of what is at a path, and where it leads."""
         state = self.files.get(path, NOTHING)
-        if state.kind != LINK or not follow:
-            return path
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(path), state.target))
-        return target if target in self.files else path
+        return state.kind, state.target
+
+    def list_below(self, path: str) -> list[str]:
+        """Return everything below a directory."""
+        return [place for place in self.files if place.startswith(f"{path}/")]
 
     def read(self, path: str) -> FileState:
         """Return what is at a path."""
         return self.files.get(path, NOTHING)
+
+    def run(self, command: list[str]) -> str:
+        """Run a program of the guest."""
+        self.commands.append(list(command))
+        return self.output
 
     def write(self, path: str, state: FileState) -> None:
         """Make what is at a path, or die."""
@@ -75,6 +81,8 @@ class MemoryGuest:
                 raise Killed
             self.writes_left -= 1
         self.writes.append(path)
+        if state.kind != DIRECTORY:
+            assert not self.list_below(path), f"{path} is not empty"
         if state.kind == ABSENT:
             self.files.pop(path, None)
             return

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import typing as t
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from ansible_collections.encompass.images.plugins.module_utils._core.errors impo
     Unsupported,
 )
 from ansible_collections.encompass.images.plugins.module_utils._core.guest_files import FILE, LINK, FileState
+from ansible_collections.encompass.images.plugins.module_utils._core.kernel_items import KernelSettings
 from ansible_collections.encompass.images.plugins.module_utils._drivers.undo import UndoStore
 from ansible_collections.encompass.images.plugins.module_utils._module.guest_customizing import GuestCustomizing
 from ansible_collections.encompass.images.tests.unit.plugins.module_utils.core.ssh_key_pairs import make_pair
@@ -45,6 +47,8 @@ CONTENTS: dict[str, bytes | None] = {
     "/var/lib/dhcp/dhclient.leases": b"lease {}\n",
     "/etc/init.d": None,
     "/etc/real/target.conf": b"t\n",
+    "/srv/data/one": b"1",
+    "/srv/data/deep/two": b"2",
 }
 LINKS = {"/etc/link.conf": "real/target.conf", "/etc/dangling.conf": "../run/nothing"}
 ITEMS = (
@@ -54,6 +58,10 @@ ITEMS = (
     Item("setup", "firstboot", "4", content="echo hello\n"),
     Item("linked", "file", "5", "/etc/link.conf", "linked\n"),
     Item("dangling", "file", "6", "/etc/dangling.conf", "now there\n"),
+    Item("no data", "delete", "7", "/srv/data", recursive=True),
+    Item("data", "link", "8", "/srv/data", target="../etc/real"),
+    Item("through", "file", "9", "/srv/data/more.conf", "more\n"),
+    Item("private", "mode", "10", "/etc/real", mode=0o600, recursive=True),
 )
 
 
@@ -130,11 +138,16 @@ def test_items_and_identity_are_written(clone: Clone) -> None:
     assert clone.content("/etc/ssh/ssh_host_ed25519_key") == make_pair(1).private
     assert len(clone.content("/var/lib/systemd/random-seed")) == 512
     assert "/var/lib/dhcp/dhclient.leases" not in clone.guest.files
-    assert clone.content("/etc/encompass/firstboot/0003-setup.sh") == b"#!/bin/sh\necho hello\n"
+    assert clone.content("/etc/encompass/firstboot/0000-setup.sh") == b"#!/bin/sh\necho hello\n"
     assert clone.content("/etc/rc.local").endswith(b"/etc/encompass/firstboot/run\n")
     assert clone.content("/etc/real/target.conf") == b"linked\n"
     assert clone.guest.files["/etc/link.conf"].kind == LINK
     assert clone.guest.files["/etc/dangling.conf"].content == b"now there\n"
+    assert clone.guest.files["/srv/data"] == FileState(kind=LINK, target="../etc/real")
+    assert clone.content("/etc/real/more.conf") == b"more\n"
+    modes = [clone.guest.files[path].mode for path in ("/etc/real", "/etc/real/target.conf", "/etc/real/more.conf")]
+    assert modes == [0o700, 0o600, 0o600]
+    assert "/srv/data/one" not in clone.guest.files
 
 
 def test_the_journal_tells_what_was_done_and_keeps_only_what_the_master_had(clone: Clone) -> None:
@@ -143,7 +156,7 @@ def test_the_journal_tells_what_was_done_and_keeps_only_what_the_master_had(clon
     assert journal.pointer == len(ITEMS)
     assert journal.identity is not None
     assert journal.identity.identity.host_keys == {"ed25519": make_pair(1).fingerprint}
-    assert [entry.starter for entry in journal.entries] == [None, None, None, "rc.local", None, None]
+    assert [entry.starter for entry in journal.entries] == [None, None, None, "rc.local", *[None] * 6]
     kept = [path.read_bytes() for path in (clone.directory / "undo").iterdir() if path.name != "journal.json"]
     assert sorted(kept) == sorted(
         CONTENTS[path]
@@ -157,6 +170,8 @@ def test_the_journal_tells_what_was_done_and_keeps_only_what_the_master_had(clon
             "/var/lib/systemd/random-seed",
             "/var/lib/dhcp/dhclient.leases",
             "/etc/real/target.conf",
+            "/srv/data/one",
+            "/srv/data/deep/two",
         )
     )
     assert (clone.directory / "undo").stat().st_mode & 0o777 == 0o700
@@ -353,10 +368,18 @@ def test_secrets_are_neither_kept_nor_shown(clone: Clone) -> None:
 def test_a_diff_shows_files_before_and_after(clone: Clone) -> None:
     clone.customize()
     before, after = clone.changes
-    assert before["/etc/app.conf"] == {"mode": "0644", "owner": "1:2", "content": ["port=1", "port2=1"]}
-    assert after["/etc/app.conf"] == {"mode": "0644", "owner": "1:2", "content": ["port=100", "port2=1"]}
-    assert before["/etc/motd"] is None
-    assert before.keys() == after.keys()
+    shown = {"mode": "0644", "owner": "1:2"}
+    assert before["port"] == {"/etc/app.conf": {**shown, "content": ["port=1", "port2=1"]}}
+    assert after["port"] == before["port2"] == {"/etc/app.conf": {**shown, "content": ["port=10", "port2=1"]}}
+    assert after["port2"] == {"/etc/app.conf": {**shown, "content": ["port=100", "port2=1"]}}
+    assert before["greeting"]["/etc/motd"] is None
+    assert {item: files.keys() for item, files in before.items()} == {
+        item: files.keys() for item, files in after.items()
+    }
+    clone.customize(ITEMS[1:])
+    assert clone.changes[1] == {"(taken back)": {"/etc/motd": None}}
+    clone.customize((Item("port", "regexp", "9", "/etc/app.conf", pattern="1", replacement="2"), *ITEMS[3:]))
+    assert clone.changes[0]["port"] == after["port2"]
 
 
 def test_what_frees_room_is_written_first(clone: Clone) -> None:
@@ -364,3 +387,88 @@ def test_what_frees_room_is_written_first(clone: Clone) -> None:
     clone.guest.writes.clear()
     clone.customize((Item("c", "file", "3", "/etc/0-new", "x"), Item("b", "file", "4", "/etc/a", "x")))
     assert clone.guest.writes == ["/etc/z-big", "/etc/a", "/etc/0-new"]
+
+
+MODULES = {
+    "/boot/initrd.img-6.1": b"old",
+    "/lib/modules/6.1/modules.dep": b"kernel/dummy.ko:\n",
+    "/etc/initramfs-tools/modules": b"",
+}
+INITRD = Item("initrd", "kernel", "1", kernel=KernelSettings(initrd_modules=("dummy",)))
+
+
+@pytest.fixture
+def kernel_clone(clone: Clone) -> Clone:
+    clone.guest = MemoryGuest.make({**CONTENTS, **MODULES}, LINKS)
+    clone.untouched = copy.deepcopy(clone.guest.files)
+    return clone
+
+
+def test_an_initrd_is_made_by_the_guest_itself_once_its_list_is_written(kernel_clone: Clone) -> None:
+    clone = kernel_clone
+    clone.guest.output = "usr/lib/modules/6.1/kernel/dummy.ko\n"
+    clone.customize((INITRD,))
+    made = ["mkinitramfs", "-o", "/boot/initrd.img-6.1", "6.1"]
+    assert clone.guest.commands == [made, ["lsinitramfs", "/boot/initrd.img-6.1"]]
+    assert clone.content("/etc/initramfs-tools/modules") == b"dummy\n"
+    clone.guest.files["/boot/initrd.img-6.1"] = FileState(kind=FILE, content=b"new", mode=0o644)
+    clone.customize((INITRD, ITEMS[0]))
+    clone.customize((INITRD, ITEMS[0]), hostname="web-2")
+    assert clone.content("/boot/initrd.img-6.1") == b"new"
+    assert len(clone.guest.commands) == 2
+    clone.take_back()
+    assert clone.guest.files == clone.untouched
+    assert len(clone.guest.commands) == 2
+
+
+def test_an_initrd_is_made_again_when_what_it_is_made_of_changes(kernel_clone: Clone) -> None:
+    clone = kernel_clone
+    clone.guest.output = "dummy.ko\n"
+    settings = Item("settings", "file", "1", "/etc/initramfs-tools/extra", "a\n")
+    clone.customize((settings, INITRD))
+    steps = clone.customize((dataclasses.replace(settings, digest="2", content="b\n"), INITRD))
+    assert steps[-1] == "apply item initrd (kernel)"
+    assert len(clone.guest.commands) == 4
+    clone.take_back()
+    assert clone.guest.files == clone.untouched
+
+
+def test_an_initrd_without_the_module_is_an_error_and_the_item_stays_begun(kernel_clone: Clone) -> None:
+    with pytest.raises(ToolFailed, match="holds no module dummy"):
+        kernel_clone.customize((INITRD,))
+    assert [entry.state for entry in kernel_clone.store.load().journal.entries] == [BEGUN]
+    kernel_clone.take_back()
+    assert kernel_clone.guest.files == kernel_clone.untouched
+
+
+def test_stages(clone: Clone) -> None:
+    clone.customize(until="port")
+    assert clone.content("/etc/app.conf") == b"port=10\nport2=1\n"
+    assert clone.store.load().journal.pointer == 2
+    part = copy.deepcopy(clone.guest.files)
+    clone.customize()
+    assert clone.store.load().journal.pointer == len(ITEMS)
+    clone.customize(rollback_to="port")
+    assert clone.guest.files == part
+    assert clone.customize(until="port") == []
+
+
+def test_a_rollback_killed_at_any_write_is_finished_by_the_next(tmp_path: Path) -> None:
+    whole = Clone(tmp_path / "whole")
+    whole.customize(until="greeting")
+    part = copy.deepcopy(whole.guest.files)
+    whole.customize()
+    before = len(whole.guest.writes)
+    whole.customize(rollback_to="greeting")
+    for survived in range(len(whole.guest.writes) - before):
+        clone = Clone(tmp_path / f"c{survived}")
+        clone.customize()
+        clone.guest.writes_left = survived
+        with pytest.raises(Killed):
+            clone.customize(rollback_to="greeting")
+        clone.guest.writes_left = None
+        clone.customize(rollback_to="greeting")
+        own = [path for path in part if "ssh_host" in path or "random-seed" in path]
+        assert {p: s for p, s in clone.guest.files.items() if p not in own} == {
+            p: s for p, s in part.items() if p not in own
+        }

@@ -10,6 +10,7 @@ import typing as t
 import pytest
 from ansible_collections.encompass.images.plugins.module_utils._core.errors import InvalidRequest
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.declared_items import parse_inputs, parse_items
+from ansible_collections.encompass.images.plugins.plugin_utils._planning.masters import digest_items
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.request import (
     NetworkRequest,
     Ready,
@@ -77,6 +78,17 @@ BAD_ITEMS = {
     "pattern": ({"name": "a", "type": "regexp", "path": "/x", "pattern": "(", "replacement": ""}, "no regular"),
     "mode": ({"name": "a", "type": "file", "path": "/x", "content": "", "mode": "rwx"}, "its mode"),
     "field": ({"name": "a", "type": "file", "path": "/x", "content": "", "colour": 1}, "no field colour"),
+    "no target": ({"name": "a", "type": "link", "path": "/x"}, "needs target"),
+    "nothing to set": ({"name": "a", "type": "mode", "path": "/x"}, "needs a mode, an owner or a group"),
+    "no state": ({"name": "a", "type": "service", "service": "x"}, "needs state"),
+    "state": ({"name": "a", "type": "service", "service": "x", "state": "started"}, "its state is 'started'"),
+    "service": ({"name": "a", "type": "service", "service": "a/b", "state": "masked"}, "needs a service"),
+    "no kernel": ({"name": "a", "type": "kernel"}, "needs default, arguments or initrd_modules"),
+    "quotes": ({"name": "a", "type": "kernel", "arguments": {"add": ["a='b c'"]}}, "one of its words"),
+    "dollar": ({"name": "a", "type": "kernel", "arguments": {"add": ["a=$b"]}}, "one of its words"),
+    "option": ({"name": "a", "type": "kernel", "initrd_modules": ["-x"]}, "one of its words"),
+    "other type's": ({"name": "a", "type": "delete", "path": "/x", "target": "/y"}, "no field target"),
+    "identity": ({"name": "a", "type": "delete", "path": "/etc/machine-id"}, "identity"),
     "no name": ({"type": "file", "path": "/x", "content": ""}, "has no name"),
 }
 
@@ -86,6 +98,42 @@ def test_bad_items_are_refused(item: dict[str, t.Any], message: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         parse_items("master x", [item])
     assert message in str(refused.value)
+
+
+def test_items_have_the_fields_of_their_type() -> None:
+    link, service, kernel = parse_items(
+        "master x",
+        [
+            {"name": "l", "type": "link", "path": "/x", "target": "y"},
+            {"name": "s", "type": "service", "service": "x", "state": "masked"},
+            {"name": "k", "type": "kernel", "arguments": {"add": ["a=1,2", "dyndbg"]}},
+        ],
+    )
+    assert (link["target"], link["required"]) == ("y", True)
+    assert "recursive" not in link
+    assert (service["service"], service["state"]) == ("x", "masked")
+    assert (kernel["default"], kernel["initrd_modules"]) == (None, [])
+
+
+TEMPLATE = {"name": "page", "type": "template", "path": "/x", "content": "{{ greeting }} {{ server_name }}"}
+PLAIN = {"name": "plain", "type": "file", "path": "/greeting", "content": "greeting token"}
+TOKEN = {"name": "token", "type": "template", "path": "/y", "content": "{{ token }}"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "server", "changed"),
+    [
+        ({"greeting": "hello", "greet": "x"}, {"server_name": "web-1"}, set()),
+        ({"greeting": "moin"}, {"server_name": "web-1"}, {"page"}),
+        ({"greeting": "hello"}, {"server_name": "web-2", "mac": "1"}, {"page"}),
+        ({"greeting": "hello", "token": "hush"}, {"server_name": "web-1"}, {"token"}),
+    ],
+)
+def test_an_item_s_digest_covers_what_it_uses(inputs: dict, server: dict, changed: set[str]) -> None:
+    master = {"items": [TEMPLATE, PLAIN, TOKEN], "inputs": [{"name": "token", "secret": True}]}
+    before = digest_items(master, {"greeting": "hello"}, {"server_name": "web-1"})
+    after = digest_items(master, inputs, server)
+    assert {new["name"] for old, new in zip(before, after) if old != new} == changed
 
 
 def test_items_have_names_of_their_own() -> None:
