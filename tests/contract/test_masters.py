@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 
 import pytest
@@ -329,7 +330,13 @@ def test_what_is_inside_is_found_once_and_written_down(pool, tmp_path):
     record = again["objects"][0]["record"]
     assert record == made["objects"][0]["record"]
     assert record["hardware"]["firmware"] == "bios"
-    assert record["software"]["distro"] == "debian"
+    software, packages = record["software"], record["packages"]
+    assert (software["distro"], software["package_format"], software["arch"]) == ("debian", "deb", "x86_64")
+    assert (software["boot_loader"], software["init"]) == ("extlinux", "busybox")
+    [kernel] = software["kernels"]
+    assert set(packages) == {"busybox-static", "dropbear-bin", f"linux-image-{kernel}"}
+    query = ["dpkg-query", "--show", "--showformat", "${Version}", "busybox-static"]
+    assert packages["busybox-static"] == subprocess.run(query, check=True, capture_output=True, text=True).stdout
     assert [mount["mountpoint"] for mount in record["layout"]["mounts"]] == ["/"]
 
 
