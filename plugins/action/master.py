@@ -35,8 +35,12 @@ class ActionModule(LibraryAction):
         work = {"present": self._publish, "available": self._mark, "deprecated": self._mark, "absent": self._remove}
         if state not in work:
             raise InvalidRequest("option state", f"it is {state!r}, not one of {', '.join(work)}")
-        for option, only in (("keep", "present"), ("when_unused", "absent")):
-            if self._task.args.get(option) not in (None, "", False) and state != only:
+        given = {
+            ("keep", "present"): self.read_keep() is not None,
+            ("when_unused", "absent"): self.read_bool("when_unused", self._task.args.get("when_unused")),
+        }
+        for (option, only), is_given in given.items():
+            if is_given and state != only:
                 raise InvalidRequest(f"option {option}", f"it does nothing with state {state}, only with {only}")
         entries = [self._read_entry(entry, is_new=state == "present") for entry in self.get_list("masters")]
         self._refuse_two_wishes(entries)
@@ -59,7 +63,7 @@ class ActionModule(LibraryAction):
     def _refuse_two_wishes(self, entries: t.Sequence[Body]) -> None:
         wishes: dict[str, t.Any] = {}
         for entry in entries:
-            wish = entry["version"] or "the new one"
+            wish = entry["version"] or f"of {entry.get('source')}"
             if entry["current"] and wishes.setdefault(entry["function"], wish) != wish:
                 raise InvalidRequest(
                     f"function {entry['function']}",

@@ -398,7 +398,7 @@ objects:
           description:
             - What was found in it, V(type), V(distro), V(product), V(major), V(minor), V(arch), V(package_format),
               V(kernels), V(boot_loader) and V(init).
-            - The packages are in the catalog; see M(encompass.images.master_info#module).
+            - The packages are in the catalog; see M(encompass.images.master_info).
           type: dict
         layout:
           description: The file systems that were found, by mount point.

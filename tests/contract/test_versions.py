@@ -324,6 +324,11 @@ BAD: dict[str, tuple[list[Body], Body, str]] = {
     "no such image": ([{"source": "/nowhere/x.raw", "format": "raw"}], {}, "its source /nowhere/x.raw is not there"),
     "deprecated and current": ([{"version": 1, "current": True}], {"state": "deprecated"}, "cannot be current"),
     "current is no truth": ([{"version": 1, "current": "perhaps"}], {}, "option current: it is 'perhaps'"),
+    "two new ones are current": (
+        [{"source": f"/nowhere/{name}.raw", "current": True} for name in "ab"],
+        {},
+        "versions of /nowhere/a.raw and of /nowhere/b.raw are both said to be current",
+    ),
     "two are current": (
         [{"version": 1, "current": True}, {"version": 2, "current": True}],
         {"state": "available"},
