@@ -10,10 +10,11 @@ import typing as t
 from ..plugin_utils._actions.info import InfoAction
 from ..plugin_utils._catalog.index import tags_of
 from ..plugin_utils._catalog.objects import Row
+from ..plugin_utils._planning.versions import find_current
 
 
 class ActionModule(InfoAction):
-    """Reads the records of clones, and tells which are not of their function's newest master."""
+    """Reads the records of clones, and tells which are not of their function's current master."""
 
     kind = "clone"
     filters: t.Mapping[str, str] = {
@@ -30,19 +31,19 @@ class ActionModule(InfoAction):
 
     def perform(self) -> dict[str, t.Any]:
         """Return the records that the options select."""
-        self._newest: dict[str, int] = {}
-        for row in self.catalog.find("master", state="available"):
-            function, version = row.body["function"], row.body["version"]
-            self._newest[function] = max(version, self._newest.get(function, version))
+        masters = {row.name: row.body for row in self.catalog.find("master")}
+        functions = {row.name: row.body for row in self.catalog.find("function")}
+        names = {body["function"] for body in masters.values()}
+        self._current = {function: find_current(function, masters, functions) for function in names}
         self._deployments = {row.name: row.body.get("deployment") for row in self.catalog.find("machine")}
         return super().perform()
 
     def describe(self, row: Row) -> dict[str, t.Any]:
-        """Return a clone's record with its deployment and whether a newer version of its master is available."""
+        """Return a clone's record with its deployment and whether another version of its master is current."""
         tags = tags_of(self.kind, row.body)
-        newest = self._newest.get(str(tags.get("function")))
+        current = self._current.get(str(tags.get("function")))
         return {
             **row.body,
             "deployment": self._deployments.get(str(row.body.get("machine"))),
-            "stale": newest is not None and str(newest) != tags.get("version"),
+            "stale": current is not None and str(current) != tags.get("version"),
         }

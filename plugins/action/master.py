@@ -10,57 +10,95 @@ from pathlib import Path
 
 from ansible.errors import AnsibleError
 
-from ..module_utils._core.errors import Conflict, InvalidRequest
-from ..plugin_utils._actions.base import CatalogAction
+from ..module_utils._core.errors import InvalidRequest
+from ..plugin_utils._actions.library import find_replica, name_of
+from ..plugin_utils._actions.library_action import LibraryAction
 from ..plugin_utils._actions.verbs import require_pool
 from ..plugin_utils._catalog.objects import Body
-from ..plugin_utils._catalog.store import Reading, Writing
 from ..plugin_utils._planning.declared_items import parse_inputs, parse_items
-from ..plugin_utils._planning.masters import master_name
+from ..plugin_utils._planning.versions import find_current
 
 # For the catalog alone: what a master asks for is the same wherever its volumes are.
-_CATALOG_OPTIONS = ("items", "inputs", "pool")
+_CATALOG_OPTIONS = ("items", "inputs", "pool", "current")
 
 
-class ActionModule(CatalogAction):
-    """Imports masters on one provider and registers them.
+class ActionModule(LibraryAction):
+    """Imports masters on one provider and registers them; takes them out of service, and deletes them.
 
     Several providers may import one master at the same time: what a provider does is known by its content's digest,
     so nobody needs a lease; the registration is one transaction, which refuses a different content.
     """
 
     def perform(self) -> dict[str, t.Any]:
-        """Bring the masters to the state asked for."""
-        state = self._task.args.get("state", "present")
-        declared = {self._name(entry): self._declare(entry) for entry in self.get_list("masters")}
-        if state == "absent":
-            return self._remove(declared)
-        with self.catalog.transaction() as tx:
-            items = [self._prepare(tx, name, entry) for name, entry in declared.items()]
-        result = self._run("present", items)
-        changed = bool(result.get("changed"))
-        for answer in result.get("objects", ()):
-            if not answer["failed"]:
-                with self.catalog.transaction() as tx:
-                    name = answer["name"]
-                    changed |= self._register(tx, name, declared[name], answer["record"])
-        return {**result, "changed": changed}
+        """Bring the masters to the state asked for; then delete what has been waiting for its last clone."""
+        state = str(self._task.args.get("state", "present"))
+        work = {"present": self._publish, "available": self._mark, "deprecated": self._mark, "absent": self._remove}
+        if state not in work:
+            raise InvalidRequest("option state", f"it is {state!r}, not one of {', '.join(work)}")
+        given = {
+            ("keep", "present"): self.read_keep() is not None,
+            ("when_unused", "absent"): self.read_bool("when_unused", self._task.args.get("when_unused")),
+        }
+        for (option, only), is_given in given.items():
+            if is_given and state != only:
+                raise InvalidRequest(f"option {option}", f"it does nothing with state {state}, only with {only}")
+        entries = [self._read_entry(entry, is_new=state == "present") for entry in self.get_list("masters")]
+        self._refuse_two_wishes(entries)
+        result = work[state](entries)
+        self.sweep()
+        return self.conclude(result)
 
-    def _name(self, entry: Body) -> str:
-        function, version = entry.get("function"), entry.get("version", 1)
-        if not function or not str(version).isdigit():
-            raise InvalidRequest("master", f"it is declared as function {function!r}, version {version!r}")
-        return master_name(str(function), int(version))
+    def _read_entry(self, entry: Body, *, is_new: bool) -> Body:
+        function, version = entry.get("function"), entry.get("version")
+        if not function or not ((is_new and version in (None, "")) or (str(version).isdigit() and int(version or 0))):
+            raise InvalidRequest(
+                "master",
+                f"it is declared as function {function!r}, version {version!r}",
+                remedy="Give its function and its version; only a new one may go without a version.",
+            )
+        current = self.read_bool("current", entry.get("current"))
+        read = {"function": str(function), "version": int(version) if version else None, "current": current}
+        return {**entry, **read, "pool": entry.get("pool") or "default"}
+
+    def _refuse_two_wishes(self, entries: t.Sequence[Body]) -> None:
+        wishes: dict[str, t.Any] = {}
+        for entry in entries:
+            wish = entry["version"] or f"of {entry.get('source')}"
+            if entry["current"] and wishes.setdefault(entry["function"], wish) != wish:
+                raise InvalidRequest(
+                    f"function {entry['function']}",
+                    f"versions {wishes[entry['function']]} and {wish} are both said to be current",
+                    remedy="Only one can be.",
+                )
+
+    # Adding
+
+    def _publish(self, entries: list[Body]) -> dict[str, t.Any]:
+        keep = self.read_keep()
+        with self.catalog.transaction() as tx:
+            before = self.open_library(tx).records
+        declared, items = self._begin([self._declare(entry) for entry in entries])
+        result = self.run_module("present", items) if items else {}
+        done = [answer for answer in result.get("objects", ()) if not answer["failed"]]
+        wishes = {entry["function"]: entry["version"] for entry in declared.values() if entry["current"]}
+        for answer in done:
+            with self.library() as library:
+                entry = declared[answer["name"]]
+                library.register(answer["name"], entry, answer["record"], wish=wishes.get(entry["function"]))
+        with self.library() as library:
+            if keep is not None and not result.get("failed"):
+                for function in sorted({entry["function"] for entry in declared.values()}):
+                    self.verdicts += library.retain(function, keep, declared)
+            for answer in done:
+                library.complete_answer(answer, before)
+        return result
 
     def _declare(self, entry: Body) -> Body:
-        subject = f"master {self._name(entry)}"
-        return {
-            **entry,
-            "version": int(entry.get("version", 1)),
-            "pool": entry.get("pool") or "default",
-            "items": parse_items(subject, [self._read_source(subject, item) for item in entry.get("items") or []]),
-            "inputs": parse_inputs(subject, entry.get("inputs") or []),
-        }
+        version = f" version {entry['version']}" if entry["version"] else ""
+        subject = f"master {entry['function']}{version}"
+        items = [self._read_source(subject, item) for item in entry.get("items") or []]
+        inputs = parse_inputs(subject, entry.get("inputs") or [])
+        return {**entry, "items": parse_items(subject, items), "inputs": inputs}
 
     def _read_source(self, subject: str, item: Body) -> Body:
         """Return the item with the text of the controller's file that its ``src`` names as its content."""
@@ -76,124 +114,96 @@ class ActionModule(CatalogAction):
             raise InvalidRequest(f"{subject}, item {item.get('name')}", problem) from exc
         return {**{key: value for key, value in item.items() if key != "src"}, "content": content}
 
-    def _run(self, state: str, items: list[Body]) -> dict[str, t.Any]:
-        options = {key: value for key, value in self._task.args.items() if key not in ("masters", "state")}
-        return t.cast(
-            "dict[str, t.Any]",
-            self._execute_module(
-                module_name="encompass.images.master",
-                module_args={**options, "state": state, "masters": items},
-                task_vars=self.task_vars,
-            ),
-        )
+    def _begin(self, entries: list[Body]) -> tuple[dict[str, Body], list[Body]]:
+        """Write the masters down before anything of them is made; return them by name, and the module's items."""
+        digests = self._read_digests(entries)
+        declared: dict[str, Body] = {}
+        items = []
+        with self.catalog.transaction() as tx:
+            library = self.open_library(tx)
+            for entry in entries:
+                sha256 = entry.get("sha256") or digests.get(str(entry.get("source")))
+                if entry["version"] is None:
+                    entry["version"] = library.number(entry, sha256)
+                name = name_of(entry)
+                if name in declared:
+                    raise InvalidRequest(f"master {name}", "it is declared twice", remedy="Declare it once.")
+                declared[name] = entry
+                body = library.begin_import(name, entry, sha256)
+                items.append(self._complete(name, body, entry, library.pool(entry["pool"])))
+        return declared, items
 
-    def _prepare(self, tx: Writing, name: str, entry: Body) -> Body:
-        """Write the master down before anything of it is made; return the module's item."""
-        row = tx.get("master", name)
-        body = row.body if row else None
-        if body is None:
-            body = {
+    def _read_digests(self, entries: list[Body]) -> dict[str, str | None]:
+        """Return the SHA-256 of the sources that have to tell which version they are; None for one that is gone."""
+        unknown = {
+            str(entry["source"]): {
                 "function": entry["function"],
-                "version": entry["version"],
-                "state": "importing",
-                "volumes": [],
-                "items": entry["items"],
-                "inputs": entry["inputs"],
-                "replicas": [],
+                "source": entry["source"],
+                "format": entry.get("format"),
+                "pool_path": require_pool(self.catalog, self.host, entry["pool"])["path"],
             }
-            tx.put("master", name, body, verb="import", owner=self.task_owner())
-        return self._complete(tx, name, body, entry)
+            for entry in entries
+            if entry["version"] is None and entry.get("source") and not entry.get("sha256")
+        }
+        if not unknown:
+            return {}
+        result = self.run_module("hashed", list(unknown.values()))
+        if "objects" not in result:
+            raise InvalidRequest("master", str(result.get("msg") or "its source could not be looked at"))
+        for answer in result["objects"]:
+            if answer["failed"]:
+                raise InvalidRequest(answer["subject"], answer["problem"], remedy=answer["remedy"])
+        return {answer["name"]: answer["record"]["sha256"] for answer in result["objects"]}
 
-    def _complete(self, reading: Reading, name: str, body: Body, entry: Body) -> Body:
-        pool = require_pool(reading, self.host, entry["pool"])
+    def _complete(self, name: str, body: Body, entry: Body, pool: Body) -> Body:
         item = {key: value for key, value in entry.items() if key not in _CATALOG_OPTIONS}
         item.update(name=name, pool_path=pool["path"])
         if body["volumes"]:
-            replica = self._find_replica(body, pool)
+            replica = find_replica(body, self.host, pool)
             volume = body["volumes"][0]
             item.update(digest=volume["digest"], inspect=False)  # what is inside is known already
             if replica is not None:
                 item["fingerprint"] = replica["volumes"][volume["name"]]["fingerprint"]
         return item
 
-    def _find_replica(self, body: Body, pool: Body) -> Body | None:
-        for replica in body["replicas"]:
-            if replica["pool"] == pool["pool"] and (pool["shared"] or replica["provider"] == self.host):
-                return t.cast(Body, replica)
-        return None
+    # Taking out of service
 
-    def _register(self, tx: Writing, name: str, entry: Body, record: Body) -> bool:
-        """Enter what the module found; tell whether the record changed."""
-        row = tx.require("master", name)
-        body = row.body
-        pool = require_pool(tx, self.host, entry["pool"])
-        volume = {
-            "name": entry.get("volume") or "root",
-            **{key: record[key] for key in ("digest", "format", "virtual_bytes", "allocated_bytes")},
-        }
-        known = body["volumes"][0] if body["volumes"] else volume
-        if known["digest"] != volume["digest"]:
-            raise Conflict(
-                f"master {name}",
-                f"it is registered with another content (sha256 {known['digest'][:12]}, here {volume['digest'][:12]})",
-                remedy="Give the new content a new version.",
-            )
-        place = {"path": record["path"], "fingerprint": record["fingerprint"]}
-        replica = {"provider": self.host, "pool": pool["pool"], "volumes": {volume["name"]: place}}
-        old = self._find_replica(body, pool)
-        others = [other for other in body["replicas"] if other is not old]
-        found = (
-            {key: record[key] for key in ("hardware", "software", "layout", "source")} if not body["volumes"] else {}
-        )
-        after = {
-            **found,
-            **body,
-            "state": "deprecated" if body["state"] == "deprecated" else "available",
-            "items": entry["items"],
-            "inputs": entry["inputs"],
-            "volumes": [known],
-            "replicas": sorted([*others, replica], key=lambda one: (one["provider"], one["pool"])),
-        }
-        tx.put("master", name, after, verb="import", owner=self.task_owner())
-        return bool(after != body)
+    def _mark(self, entries: list[Body]) -> dict[str, t.Any]:
+        """Deprecate masters, or take that back; nothing happens on the provider."""
+        verb = {"available": "restore", "deprecated": "deprecate"}[self._task.args["state"]]
+        wishes = {entry["function"]: entry["version"] for entry in entries if entry["current"]}
+        if wishes and verb == "deprecate":
+            raise InvalidRequest("option current", "a deprecated version cannot be current")
+        with self.library() as library:
+            before = library.records
+            for entry in entries:
+                (library.restore if verb == "restore" else library.deprecate)(name_of(entry))
+            for function in {entry["function"] for entry in entries}:
+                library.settle_loss(function, wishes.get(function), find_current(function, *before), verb=verb)
+            return {"objects": [library.report(name_of(entry), before) for entry in entries]}
 
-    def _remove(self, declared: t.Mapping[str, Body]) -> dict[str, t.Any]:
-        """Remove masters from this provider; one that nobody else has is gone from the catalog then.
+    # Deleting
 
-        From the first step on nobody clones them any more. Several providers may do this at the same time.
+    def _remove(self, entries: list[Body]) -> dict[str, t.Any]:
+        """Delete masters from this provider; from the first step on nobody clones them any more.
+
+        Several providers may do this at the same time. What is in use is left to ``sweep`` where that is asked for.
         """
-        with self.catalog.transaction() as tx:
-            items = [self._withdraw(tx, name, entry) for name, entry in declared.items() if tx.get("master", name)]
-        if not items:
-            return {"changed": False, "objects": []}
-        result = self._run("absent", items)
-        gone = [answer["name"] for answer in result.get("objects", ()) if not answer["failed"]]
-        with self.catalog.transaction() as tx:
-            for name in gone:
-                self._forget(tx, name)
-        return {**result, "changed": bool(gone)}
-
-    def _withdraw(self, tx: Writing, name: str, entry: Body) -> Body:
-        """Write down that a master is going; return the module's item. Refused while a clone depends on it."""
-        clones = [row.name for row in tx.find("clone", master=name)]
-        if clones:
-            more = f" and {len(clones) - 5} more" if len(clones) > 5 else ""
-            raise InvalidRequest(
-                f"master {name}",
-                f"{', '.join(clones[:5])}{more} depend on it",
-                remedy="Retire what uses them first (encompass.images.retire).",
-            )
-        body = {**tx.require("master", name).body, "state": "removing"}
-        tx.put("master", name, body, verb="remove", owner=self.task_owner())
-        return self._complete(tx, name, body, entry)
-
-    def _forget(self, tx: Writing, name: str) -> None:
-        """Drop this provider's copy from the record, and the record with the last copy."""
-        row = tx.get("master", name)
-        if row is None:
-            return
-        left = [replica for replica in row.body["replicas"] if replica["provider"] != self.host]
-        if left:
-            tx.put("master", name, {**row.body, "replicas": left}, verb="remove", owner=self.task_owner())
-        else:
-            tx.delete("master", name, verb="remove", owner=self.task_owner())
+        is_patient = bool(self.read_bool("when_unused", self._task.args.get("when_unused")))
+        with self.library() as library:
+            before = library.records
+            known = {name_of(entry): entry for entry in entries if name_of(entry) in library.masters}
+            departures = []
+            for name, entry in known.items():
+                if is_patient and library.masters[name]["replicas"]:
+                    library.defer(name)
+                else:
+                    library.refuse_used(name)
+                    departures.append(library.withdraw(name, library.pool(entry["pool"])))
+            for function in {entry["function"] for entry in known.values()}:
+                library.settle_loss(function, find_current(function, *before), verb="remove")
+            deferred = [
+                library.report(name, before) for name in known if library.masters[name].get("delete_when_unused")
+            ]
+        result = self.delete(departures) if departures else {}
+        return {**result, "objects": [*result.get("objects", ()), *deferred]}

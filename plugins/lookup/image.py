@@ -30,6 +30,8 @@ options:
       - pool
       - provider
       - deployment
+      - function
+      - profile
   name:
     description: Gives only the record of this name.
     type: str
@@ -40,6 +42,7 @@ options:
       - A clone has C(function), C(version), C(master), C(provider), C(pool), C(stage), C(metastate), C(machine).
       - A machine has C(provider), C(server), C(deployment), C(clone).
       - A pool has C(pool), C(provider). A provider has C(virt_type), C(arch). A deployment has C(function), C(version).
+      - A function (its C(current) version) and a profile (the C(packages) in the master of the same name) have none.
     type: dict
     default: {}
   query:

@@ -78,7 +78,7 @@ EXAMPLES = r"""
     stage: unassigned
   register: spare
 
-- name: Name the servers' clones that are not of the newest master
+- name: Name the servers' clones that are not of the current master
   encompass.images.clone_info:
     stage: active
     query: "[?stale].name"
@@ -103,7 +103,7 @@ clones:
       description: The master that it is a clone of.
       type: str
     stale:
-      description: Whether another version than the clone's is the newest available one of its function.
+      description: Whether another version than the clone's is the current one of its function.
       type: bool
     deployment:
       description: The deployment that it belongs to, by its machine; null for a spare clone.

@@ -2,13 +2,13 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Publish master images in the library, and remove them."""
+"""Publish master images in the library, take them out of service, and remove them."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: master
-short_description: Import master images into a provider's library
+short_description: Keep the versions of master images in a provider's library
 version_added: 0.1.0
 author:
   - The encompass.images authors (@encompass-images)
@@ -18,8 +18,13 @@ description:
   - Before qemu opens an image its header is checked. Refused are images that need another file (a backing file, an
     external data file), that are not of the format they are said to be, and that are encrypted, corrupt, not closed
     cleanly, or hold internal snapshots or unknown features.
-  - The published file is inspected for its firmware, its file systems and its operating system.
+  - The published file is inspected for its firmware, its file systems, its operating system, its kernels, boot loader
+    and init system, and the packages that are installed in it.
   - A master that is published and unchanged is left alone, and not read again.
+  - A function has versions 1, 2, 3 and so on, of which one is current, as long as any is available. New servers are
+    made of the current version unless their deployment asks for another one.
+  - Every run also deletes from the provider what was to be deleted once nobody needs it (O(when_unused), O(keep)), if
+    that is so by now. With an empty list of O(masters) that is all it does.
 extends_documentation_fragment:
   - encompass.images.attributes
 requirements:
@@ -28,12 +33,32 @@ requirements:
 options:
   state:
     description:
-      - V(present) publishes the masters.
-      - V(absent) deletes their files from the pool. It is refused while a clone in the pool is an overlay on the file;
-        a file that another master needs stays.
+      - V(present) publishes the masters. Their state is V(importing), then V(available). One that is deprecated
+        stays so.
+      - V(deprecated) keeps masters from being current. They can still be cloned by who asks for their version. It is
+        refused when no version would be left for the deployments that follow the current one.
+      - V(available) takes V(deprecated) back, and also that a master is to be deleted.
+      - V(absent) deletes their files from the pool, and their records with their last files. It is refused while a
+        clone in the catalog is made of them, or a deployment asks for their version, or a file in the pool is an
+        overlay on theirs; a file that another master needs stays.
+      - V(hashed) only tells the SHA-256 of each O(masters[].source). It is what the action asks of the provider for
+        masters without O(masters[].version), and not for you.
     type: str
-    choices: [present, absent]
+    choices: [present, deprecated, available, absent, hashed]
     default: present
+  when_unused:
+    description:
+      - For O(state=absent). What somebody needs is not refused but deprecated now, and deleted later by the first run
+        of this module, or of the playbooks C(deploy) and C(retire), that finds it unused.
+    type: bool
+    default: false
+  keep:
+    description:
+      - For O(state=present). How many versions of each function in O(masters) are kept, the newest ones, from 1 on.
+        Without it all are.
+      - The others are deleted, those that somebody needs as soon as nobody does, as with O(when_unused). The current
+        version is kept, and so is one that the same task declares.
+    type: int
   masters:
     description: The masters, each once.
     type: list
@@ -45,9 +70,17 @@ options:
         type: str
         required: true
       version:
-        description: The master's version. What a version holds never changes.
+        description:
+          - The master's version, from 1 on. What a version holds never changes.
+          - It may be left out with O(state=present). Then it is the version that is the same image file with the same
+            items, inputs and hardware, and if there is none, the next one. A number is not used again.
         type: int
-        default: 1
+      current:
+        description:
+          - Whether new servers are to be made of this version, also when a newer one is there.
+          - By default a version that is added is current if it is newer than the current one; with V(false) the present
+            one stays. For a version that is there already only V(true) does something. This is for the catalog.
+        type: bool
       name:
         description:
           - The master's name, always V(FUNCTION-vVERSION).
@@ -295,6 +328,48 @@ EXAMPLES = r"""
         sha256: 0f343b0931126a20f133d67c2b018a3b5f1b5a3c8d5a2b0b4f0a5e3a5c0f5d7e
         disk_bus: sata
 
+- name: Publish the next version, whichever that is, and keep three
+  encompass.images.master:
+    keep: 3
+    masters:
+      - function: web-server
+        source: /srv/images/debian-12-nginx-new.qcow2
+        format: qcow2
+        min_memory_mib: 512
+  register: published
+
+- name: Say which version it became
+  ansible.builtin.debug:
+    msg: "{{ published.objects[0].name }} is version {{ published.objects[0].record.version }}"
+
+- name: Have everybody follow version 1 again
+  encompass.images.master:
+    state: available
+    masters:
+      - function: web-server
+        version: 1
+        current: true
+
+- name: Have nobody made of version 2 who does not ask for it
+  encompass.images.master:
+    state: deprecated
+    masters:
+      - function: web-server
+        version: 2
+
+- name: Delete version 2 once its last clone is gone
+  encompass.images.master:
+    state: absent
+    when_unused: true
+    masters:
+      - function: web-server
+        version: 2
+
+- name: Delete what has been waiting for that
+  encompass.images.master:
+    state: absent
+    masters: []
+
 - name: Delete a master
   encompass.images.master:
     state: absent
@@ -341,6 +416,21 @@ objects:
         digest:
           description: The SHA-256 of the published file.
           type: str
+        function:
+          description: What a server of the master is for.
+          type: str
+        version:
+          description: The master's version, also when the task did not name it.
+          type: int
+        state:
+          description: V(importing), V(available), V(deprecated) or V(removing).
+          type: str
+        current:
+          description: Whether it is the current version of its function.
+          type: bool
+        delete_when_unused:
+          description: Whether it is deleted once nobody needs it.
+          type: bool
         path:
           description: Where the published file is.
           type: str
@@ -360,7 +450,10 @@ objects:
           description: What a machine must offer.
           type: dict
         software:
-          description: The operating system that was found.
+          description:
+            - What was found in it, V(type), V(distro), V(product), V(major), V(minor), V(arch), V(package_format),
+              V(kernels), V(boot_loader) and V(init).
+            - The packages are in the catalog; see M(encompass.images.master_info).
           type: dict
         layout:
           description: The file systems that were found, by mount point.
@@ -379,12 +472,60 @@ objects:
         virtual_bytes: 3221225472
         allocated_bytes: 577638400
         hardware: {arch: x86_64, firmware: bios, disk_bus: virtio, min_cpus: 1, min_memory_mib: 512}
-        software: {type: linux, distro: debian, product: Debian GNU/Linux 12, major: 12, minor: 0, hostname: master}
+        function: web-server
+        version: 3
+        state: available
+        current: true
+        delete_when_unused: false
+        software:
+          type: linux
+          distro: debian
+          product: Debian GNU/Linux 12 (bookworm)
+          major: 12
+          minor: 0
+          arch: x86_64
+          package_format: deb
+          kernels: [6.1.0-28-amd64]
+          boot_loader: grub
+          init: systemd
         layout: {mounts: [{device: sda1, mountpoint: /, filesystem: ext4}], batchable: true}
         source:
           path: /srv/images/debian-12-nginx.qcow2
           sha256: 9d0b1a55c1b0f14d0f60a3c4b11c6c3b4a7bfc3f6f9d7c6e3f9a1b2c3d4e5f60
           format: qcow2
+deleted:
+  description:
+    - Names of the masters that were deleted from this provider because nobody needs them any more, beside those of
+      O(masters).
+  returned: success
+  type: list
+  elements: str
+deferred:
+  description: The masters of the catalog that are still to be deleted.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The master's name.
+      type: str
+    reason:
+      description: Who needs it, or where its files are still.
+      type: str
+  sample: [{name: web-server-v1, reason: web-server-v1-2 depends on it}]
+kept:
+  description: The masters that O(keep) does not keep for their age, but that stay nevertheless.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The master's name.
+      type: str
+    reason:
+      description: Why it stays.
+      type: str
+  sample: [{name: web-server-v2, reason: it is the current version}]
 """
 
 from ..module_utils._core.image_header import IMPORTABLE_FORMATS
@@ -405,7 +546,8 @@ INPUT_SPEC = {
 
 MASTER_SPEC = {
     "function": {"type": "str", "required": True},
-    "version": {"type": "int", "default": 1},
+    "version": {"type": "int"},
+    "current": {"type": "bool"},
     "name": {"type": "str"},
     "source": {"type": "path"},
     "format": {"type": "str", "choices": list(IMPORTABLE_FORMATS)},
@@ -426,7 +568,13 @@ MASTER_SPEC = {
 }
 
 ARGUMENT_SPEC = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {
+        "type": "str",
+        "choices": ["present", "deprecated", "available", "absent", "hashed"],
+        "default": "present",
+    },
+    "when_unused": {"type": "bool", "default": False},
+    "keep": {"type": "int"},
     "masters": {"type": "list", "elements": "dict", "required": True, "options": MASTER_SPEC},
     "workers": {"type": "int", "default": 4},
     "timeout_s": {"type": "int", "default": 3600},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: master_info
-short_description: Show the masters in the catalog
+short_description: Show the masters in the catalog, and what differs between two
 version_added: 0.1.0
 author:
   - The encompass.images authors (@encompass-images)
@@ -36,6 +36,13 @@ options:
     description: States, of V(importing), V(available), V(deprecated) and V(removing).
     type: list
     elements: str
+  current:
+    description: With V(true) only the current version of each function, with V(false) only the others.
+    type: bool
+  compare:
+    description: The names of two masters. What the second has otherwise than the first is returned as RV(comparison).
+    type: list
+    elements: str
   query:
     description:
       - A JMESPath expression over the list of records. What it makes of the list is returned in place of the list.
@@ -53,12 +60,22 @@ EXAMPLES = r"""
     function: web-server
   register: web_masters
 
-- name: Find the newest version that can be used
+- name: Find the version that new web servers are made of
   encompass.images.master_info:
     function: web-server
-    state: available
-    query: max_by(@, &version).name
-  register: newest
+    current: true
+    query: "[0].name"
+  register: current
+
+- name: See what version 2 brings
+  encompass.images.master_info:
+    name: web-server-v2
+    compare: [web-server-v1, web-server-v2]
+  register: news
+
+- name: Show the packages with another version
+  ansible.builtin.debug:
+    var: news.comparison.packages.changed
 """
 
 RETURN = r"""
@@ -84,6 +101,12 @@ masters:
     state:
       description: V(importing), V(available), V(deprecated) or V(removing).
       type: str
+    current:
+      description: Whether it is the current version of its function.
+      type: bool
+    delete_when_unused:
+      description: Whether it is deleted once nobody needs it.
+      type: bool
     volumes:
       description: Its volumes, each with name, digest, format and sizes.
       type: list
@@ -92,7 +115,7 @@ masters:
       description: What a machine must offer.
       type: dict
     software:
-      description: The operating system that was found in it.
+      description: The operating system, kernels, boot loader and init system that were found in it.
       type: dict
     layout:
       description: The file systems that were found in it.
@@ -112,4 +135,54 @@ masters:
     source:
       description: The image that it was made of.
       type: dict
+comparison:
+  description: What the second master of O(compare) has otherwise than the first. Pairs are first, second.
+  returned: when O(compare) is given
+  type: dict
+  contains:
+    masters:
+      description: The names of both.
+      type: list
+      elements: str
+    packages:
+      description:
+        - V(added) and V(removed) have the version by package, V(changed) has the pair of versions by package.
+        - Null when nobody has looked for the packages of both.
+      type: dict
+    kernels:
+      description: The versions of kernels that were V(added) and V(removed).
+      type: dict
+    software:
+      description: The pair by field, for all else that was found in them and differs.
+      type: dict
+    hardware:
+      description: The pair by field, for what they ask of a machine and differs.
+      type: dict
+    virtual_bytes:
+      description: Their disks as a guest sees them, V(before), V(after) and the V(difference).
+      type: dict
+    allocated_bytes:
+      description: What their files take of a pool, V(before), V(after) and the V(difference).
+      type: dict
+    items:
+      description:
+        - The names of items V(added) and V(removed); V(changed) has the pair by field by name.
+        - V(reordered) tells whether those that both have are in another order.
+      type: dict
+    inputs:
+      description: The same of the inputs.
+      type: dict
+  sample:
+    masters: [web-server-v1, web-server-v2]
+    packages:
+      added: {libnginx-mod-http-geoip2: 1:3.4-2}
+      removed: {}
+      changed: {nginx: [1.22.1-9, 1.22.1-9+deb12u1]}
+    kernels: {added: [6.1.0-29-amd64], removed: [6.1.0-28-amd64]}
+    software: {}
+    hardware: {min_memory_mib: [256, 512]}
+    virtual_bytes: {before: 3221225472, after: 3221225472, difference: 0}
+    allocated_bytes: {before: 577638400, after: 577900544, difference: 262144}
+    items: {added: [], removed: [], changed: {home page: {mode: [null, "0644"]}}, reordered: false}
+    inputs: {added: [greeting], removed: [], changed: {}, reordered: false}
 """

@@ -7,16 +7,27 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: report
-short_description: Show the servers
+short_description: Show the servers, or the masters
 version_added: 0.1.0
 author:
   - The encompass.images authors (@encompass-images)
 description:
   - Shows a table of the servers in the catalog with their function, master, machine, provider, address and state.
+  - Or shows a table of the masters with their function, version, state, operating system, size, clones and providers.
   - This is an action that runs on the controller alone.
 extends_documentation_fragment:
   - encompass.images.attributes.info
 options:
+  about:
+    description: What to show.
+    type: str
+    choices: [servers, masters]
+    default: servers
+  functions:
+    description: Show the masters of these functions only; all when empty.
+    type: list
+    elements: str
+    default: []
   deployments:
     description: Show the servers of these deployments only; all when empty.
     type: list
@@ -32,12 +43,17 @@ EXAMPLES = r"""
 - name: Show the web servers
   encompass.images.report:
     deployments: [web]
+
+- name: Show the versions of the web server
+  encompass.images.report:
+    about: masters
+    functions: [web-server]
 """
 
 RETURN = r"""
 servers:
   description: The rows of the table.
-  returned: success
+  returned: when servers are shown
   type: list
   elements: dict
   sample:
@@ -49,4 +65,20 @@ servers:
       address: 10.45.0.2
       state: active
       answer: HTTP 200
+masters:
+  description: The rows of the table.
+  returned: when masters are shown
+  type: list
+  elements: dict
+  sample:
+    - name: web-server-v2
+      function: web-server
+      version: 2
+      current: true
+      state: available
+      delete_when_unused: false
+      os: Debian GNU/Linux 12 (bookworm)
+      allocated_bytes: 577638400
+      clones: 3
+      providers: [hv1, hv2]
 """

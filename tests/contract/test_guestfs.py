@@ -257,9 +257,14 @@ def test_an_image_is_inspected(master: Path) -> None:
         "distro": "debian",
         "product": "Debian GNU/Linux 12",
         "major": 12,
-        "hostname": "master",
+        "package_format": "deb",
+        "kernels": [],
+        "boot_loader": None,
+        "init": None,
     }
     assert {key: inspected["software"][key] for key in expected} == expected
+    assert "hostname" not in inspected["software"]
+    assert inspected["packages"] == {}
     assert inspected["sealed"] == {
         "machine_id": False,
         "host_keys": False,

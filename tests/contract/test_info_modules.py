@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 
 import pytest
 import yaml
@@ -103,6 +104,101 @@ def test_clones_of_an_older_master_are_stale(project, servers):
     ask(project, "clone", {"master": "web-server-v2"}, f"{stale}[true]")
     ask(project, "clone", {"version": 10}, f"{stale}[false]")
     ask(project, "clone", {"query": "[?stale].name"}, f"found.clones == {ALL['clone']}")
+
+
+def put_masters(catalog):
+    """Put two more versions, of which the older one is current, with their packages."""
+    volume = {"name": "root", "digest": "d", "virtual_bytes": 100, "allocated_bytes": 10}
+    items = [{"name": "motd", "content": "one"}, {"name": "page", "content": "x"}]
+    third = {
+        "function": "web-server",
+        "version": 3,
+        "state": "available",
+        "volumes": [volume],
+        "hardware": {"arch": "x86_64", "min_memory_mib": 256},
+        "software": {"product": "Debian GNU/Linux 12", "kernels": ["6.1.0-1"]},
+        "items": items,
+        "inputs": [],
+        "replicas": [{"provider": "kvm-1", "pool": "default"}, {"provider": "kvm-2", "pool": "default"}],
+    }
+    fourth = {
+        **third,
+        "version": 4,
+        "volumes": [{**volume, "allocated_bytes": 30}],
+        "hardware": {"arch": "x86_64", "min_memory_mib": 512},
+        "software": {"product": "Debian GNU/Linux 13", "kernels": ["6.12.0-1"]},
+        "items": [items[1], {"name": "motd", "content": "two"}, {"name": "new"}],
+        "inputs": [{"name": "greeting"}],
+        "state": "deprecated",
+        "delete_when_unused": True,
+    }
+    with catalog.transaction() as transaction:
+        transaction.put("master", "web-server-v3", third)
+        transaction.put("master", "web-server-v4", fourth)
+        transaction.put("function", "web-server", {"current": 2, "last": 4})
+        transaction.put("profile", "web-server-v3", {"packages": {"nginx": "1.22-9", "gone": "1", "same": "2"}})
+        transaction.put("profile", "web-server-v4", {"packages": {"nginx": "1.26-3", "new": "1", "same": "2"}})
+
+
+def test_current_masters_are_told_from_the_others(project, servers):
+    ask(project, "master", {"current": True}, f"found.masters{NAMES}['web-server-v2']")
+    put_masters(servers)
+    ask(project, "master", {"current": True}, f"found.masters{NAMES}['web-server-v2']")
+    ask(project, "master", {"current": False}, f"found.masters{NAMES}['web-server-v3', 'web-server-v4']")
+    ask(project, "clone", {"query": "[?stale].name"}, "found.clones == []")
+
+
+def test_two_masters_are_compared(project, servers):
+    put_masters(servers)
+    ask(
+        project,
+        "master",
+        {"name": "web-server-v4", "compare": ["web-server-v3", "web-server-v4"]},
+        f"found.masters{NAMES}['web-server-v4']",
+        "found.comparison.packages == {'added': {'new': '1'}, 'removed': {'gone': '1'}, "
+        "'changed': {'nginx': ['1.22-9', '1.26-3']}}",
+        "found.comparison.kernels == {'added': ['6.12.0-1'], 'removed': ['6.1.0-1']}",
+        "found.comparison.software == {'product': ['Debian GNU/Linux 12', 'Debian GNU/Linux 13']}",
+        "found.comparison.hardware == {'min_memory_mib': [256, 512]}",
+        "found.comparison.virtual_bytes == {'before': 100, 'after': 100, 'difference': 0}",
+        "found.comparison.allocated_bytes == {'before': 10, 'after': 30, 'difference': 20}",
+        "found.comparison['items'] == {'added': ['new'], 'removed': [], "
+        "'changed': {'motd': {'content': ['one', 'two']}}, 'reordered': true}",
+        "found.comparison.inputs == {'added': ['greeting'], 'removed': [], 'changed': {}, 'reordered': false}",
+    )
+    ask(
+        project,
+        "master",
+        {"compare": ["web-server-v2", "web-server-v3"]},
+        "found.comparison.packages is none",
+        "found.comparison.kernels.added == ['6.1.0-1']",
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["web-server-v2", "web-server-v9"], "master web-server-v9: does not exist. The library has web-server-v2."),
+        (["web-server-v2"], "option compare: it names 1 masters. Name two of them."),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_one_sentence(names, sentence, project, servers):
+    assert sentence in ask(project, "master", {"compare": names}, succeeds=False)
+
+
+def test_the_report_of_masters(project, servers):
+    assert project.run("ansible-playbook", "encompass.images.masters").count("web-server ") == 1
+    put_masters(servers)
+    output = project.run("ansible-playbook", "encompass.images.masters")
+    [start] = [number for number, line in enumerate(output.splitlines()) if line.startswith("FUNCTION")]
+    assert [line.split("  ") for line in re.sub(" {2,}", "  ", output).splitlines()[start : start + 4]] == [
+        ["FUNCTION", "VERSION", "CURRENT", "STATE", "OS", "SIZE", "CLONES", "PROVIDERS"],
+        ["web-server", "2", "yes", "available", "-", "0 bytes", "4", "-"],
+        ["web-server", "3", "no", "available", "Debian GNU/Linux 12", "10 bytes", "0", "kvm-1, kvm-2"],
+        ["web-server", "4", "no", "deprecated, to be deleted", "Debian GNU/Linux 13", "30 bytes", "0", "kvm-1, kvm-2"],
+    ]
+    other = project.run("ansible-playbook", "encompass.images.masters", "-e", '{"encompass_report_functions": ["db"]}')
+    assert "There are no masters." in other
 
 
 def test_clones_without_an_available_master_are_not_stale(project, servers):

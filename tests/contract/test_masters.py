@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 
 import pytest
@@ -218,7 +219,8 @@ def run_in_process(entry):
     optional = ("name", "sha256", "firmware", "digest", "fingerprint")
     defaults = {"volume": "root", "arch": "x86_64", "disk_bus": "virtio", "min_cpus": 1, "min_memory_mib": 256}
     complete = {**dict.fromkeys(optional), **defaults, **entry}
-    with open_masters({"state": "present", "masters": [complete], "workers": 1, "timeout_s": 60}) as job:
+    options = {"state": "present", "masters": [complete], "workers": 1, "timeout_s": 60, "when_unused": False}
+    with open_masters(options) as job:
         [outcome] = run_job(job, check_mode=False)
     return outcome
 
@@ -242,6 +244,54 @@ def test_a_master_with_overlays_is_not_deleted(pool, raw):
     result = publish(entry, state="absent")
     assert "its file is the base of web-v1-1" in result["msg"]
     assert len(published(pool)) == 1
+
+
+def test_an_unused_master_is_planned_to_go_with_clones_that_are_only_planned_to_go(pool, raw):
+    """In check mode the catalog has no clones any more, but the pool has."""
+    entry = pool.master_entry(raw, "raw")
+    record = publish(entry)["objects"][0]["record"]
+    base = {key: record[key] for key in ("path", "format", "digest", "fingerprint")}
+    run_module("clone", {"clones": [pool.clone_entry("web-v1-1", base)]})
+    options = {"state": "absent", "when_unused": True, "masters": [entry]}
+    assert run_module("master", options, check_mode=True)["changed"]
+    assert "its file is the base of web-v1-1" in run_module("master", options)["msg"]
+    assert len(published(pool)) == 1
+
+
+@pytest.mark.parametrize("backing", ["masters/{}", "{}/masters/{}"])
+def test_a_file_that_is_no_clone_keeps_its_base_too(backing, pool, raw):
+    entry = pool.master_entry(raw, "raw")
+    publish(entry)
+    [path] = published(pool)
+    overlay = pool.path / "by hand.img"
+    base = backing.format(*[pool.path, path.name][-backing.count("{}") :])
+    qemu_img("create", "-f", "qcow2", "-F", "qcow2", "-b", base, overlay)
+    assert f"its file is the base of {overlay}" in publish(entry, state="absent")["msg"]
+    overlay.unlink()
+    assert publish(entry, state="absent")["changed"]
+
+
+def test_an_image_is_identified_and_read_once(pool, raw, tmp_path):
+    source = shutil.copy(raw, tmp_path / "mine.raw")
+    right = hashlib.sha256(raw.read_bytes()).hexdigest()
+    entry = pool.master_entry(source, "raw")
+
+    def identify(entry):
+        result = run_module("master", {"state": "hashed", "masters": [{**entry, "version": None}]})
+        assert not result["changed"]
+        return result["objects"][0]["record"]["sha256"]
+
+    assert identify(entry) == right
+    publish(entry)
+    status = source.stat()
+    with source.open("r+b") as stream:
+        stream.write(b"other bytes")
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert identify(entry) == right  # it looks as it did when it was imported
+    os.utime(source)
+    assert identify(entry) == hashlib.sha256(source.read_bytes()).hexdigest() != right
+    source.unlink()
+    assert identify(entry) is None
 
 
 def test_a_full_pool_is_told_in_bytes_and_left_as_it_was(raw, tmp_path):
@@ -329,7 +379,13 @@ def test_what_is_inside_is_found_once_and_written_down(pool, tmp_path):
     record = again["objects"][0]["record"]
     assert record == made["objects"][0]["record"]
     assert record["hardware"]["firmware"] == "bios"
-    assert record["software"]["distro"] == "debian"
+    software, packages = record["software"], record["packages"]
+    assert (software["distro"], software["package_format"], software["arch"]) == ("debian", "deb", "x86_64")
+    assert (software["boot_loader"], software["init"]) == ("extlinux", "busybox")
+    [kernel] = software["kernels"]
+    assert set(packages) == {"busybox-static", "dropbear-bin", f"linux-image-{kernel}"}
+    query = ["dpkg-query", "--show", "--showformat", "${Version}", "busybox-static"]
+    assert packages["busybox-static"] == subprocess.run(query, check=True, capture_output=True, text=True).stdout
     assert [mount["mountpoint"] for mount in record["layout"]["mounts"]] == ["/"]
 
 
@@ -350,6 +406,8 @@ def test_an_image_without_a_system_is_published_only_when_it_need_not_have_one(p
         ({"source": "/dev/null"}, "is not a regular file"),
         ({"function": "../web"}, "cannot be a file's name"),
         ({"name": "api-v1"}, "it cannot have the name api-v1"),
+        ({"version": None}, "its version is None, not 1 or more"),
+        ({"version": 0}, "its version is 0, not 1 or more"),
         ({"pool_path": "/nowhere/pool"}, "the pool's directory /nowhere/pool is not there"),
     ],
 )

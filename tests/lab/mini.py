@@ -106,7 +106,7 @@ def build_mini_root(work: Path, *, public_key: str = "", broken: bool = False) -
     shutil.copy2(kernel.image, root / "boot")
     add_initrd(root / f"boot/initrd.img-{kernel.version}", kernel, work / "initrd")
     add_identity(root)
-    (root / "var/lib/dpkg/status").write_text(run("dpkg-query", "--status", *PACKAGES).stdout, encoding="utf-8")
+    (root / "var/lib/dpkg/status").write_text(describe_packages(kernel), encoding="utf-8")
     if public_key:
         (root / "root/.ssh/authorized_keys").write_text(public_key, encoding="ascii")
     if broken:
@@ -114,6 +114,16 @@ def build_mini_root(work: Path, *, public_key: str = "", broken: bool = False) -
     for path, mode in {"root": 0o700, "root/.ssh": 0o700, "etc/shadow": 0o600, "tmp": 0o1777}.items():
         (root / path).chmod(mode)
     return root
+
+
+def describe_packages(kernel: Kernel) -> str:
+    """Return what dpkg would have noted of the packages that the guest is made of; an empty line ends each."""
+    fetched = next(kernel.tree.glob("*.deb"), None)
+    installed = PACKAGES if fetched else (*PACKAGES, f"linux-image-{kernel.version}")
+    status = run("dpkg-query", "--status", *installed).stdout + "\n"
+    if fetched:
+        status += run("dpkg-deb", "--field", fetched).stdout + "Status: install ok installed\n\n"
+    return status
 
 
 def add_busybox(root: Path) -> None:

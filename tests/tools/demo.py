@@ -57,7 +57,7 @@ def clean() -> None:
     require_root_rights()
     if (STATE / "catalog.sqlite").exists():
         play("retire", "-e", json.dumps({"encompass_retire": ["web"]}))
-        absent = {"state": "absent", "masters": [{"function": "web-server", "pool": POOL.name}]}
+        absent = {"state": "absent", "masters": [{"function": "web-server", "version": 1, "pool": POOL.name}]}
         module = ["-m", "encompass.images.master", "-a", json.dumps(absent)]
         call([f"{BIN}/ansible", "-i", INVENTORY, "this-machine", *module])
     for verb in ("net-destroy", "net-undefine"):

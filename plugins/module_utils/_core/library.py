@@ -129,6 +129,7 @@ def report_master(request: MasterRequest, seen: MasterSeen) -> dict[str, t.Any]:
             "min_memory_mib": request.hardware.min_memory_mib,
         },
         "software": inspection.get("software"),
+        "packages": inspection.get("packages"),
         "layout": inspection.get("layout"),
         "sealed": inspection.get("sealed"),
         "source": {

@@ -40,6 +40,14 @@ class MasterRequest:
 
 
 @dataclasses.dataclass(frozen=True)
+class HashRequest:
+    """An image whose SHA-256 is asked for; its ``name`` is its path."""
+
+    name: str
+    pool: Pool
+
+
+@dataclasses.dataclass(frozen=True)
 class Origin:
     """What a published file was made of, as it is written beside it; ``inspection`` None when nobody looked.
 

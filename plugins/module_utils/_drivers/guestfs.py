@@ -23,7 +23,15 @@ from .._core import identity
 from .._core.errors import EncompassError, ToolFailed, Unsupported
 from .._core.guest_files import FILE, NOTHING, FileState
 from .._core.guestfs_errors import explained
-from .._core.inspection import describe_firmware, describe_layout, read_pretty_name
+from .._core.inspection import (
+    INIT,
+    PROFILE_SURVEY,
+    describe_boot,
+    describe_firmware,
+    describe_layout,
+    describe_packages,
+    read_pretty_name,
+)
 
 _MEMORY_MIB = 512
 _JOURNALED = ("ext3", "ext4", "xfs", "btrfs")
@@ -257,7 +265,7 @@ class Image(t.NamedTuple):
 def inspect_image(
     path: str, format: str, timeout_s: float, *, others: t.Sequence[Image] = (), virt_type: str | None = None
 ) -> dict[str, t.Any]:
-    """Return ``{firmware, software, layout, sealed}`` of a system image; it is opened read-only.
+    """Return ``{firmware, software, packages, layout, sealed}`` of a system image; it is opened read-only.
 
     ``others`` are its volumes beside the one with the operating system. Raises :class:`Unsupported` when libguestfs
     finds no operating system, or several.
@@ -288,6 +296,7 @@ def _inspect(handle: t.Any, subject: str) -> dict[str, t.Any]:
     return {
         "firmware": describe_firmware(_list_partition_types(handle), has_efi_loader=has_loader),
         "software": _describe_software(handle, root),
+        "packages": _list_packages(handle, root),
         "layout": describe_layout(mountpoints, filesystems),
         "sealed": identity.describe_sealing(own, survey, keys),
     }
@@ -312,8 +321,24 @@ def _describe_software(handle: t.Any, root: str) -> dict[str, t.Any]:
         "product": read_pretty_name(release.content) or handle.inspect_get_product_name(root),
         "major": handle.inspect_get_major_version(root),
         "minor": handle.inspect_get_minor_version(root),
-        "hostname": handle.inspect_get_hostname(root),
+        "arch": handle.inspect_get_arch(root),
+        "package_format": handle.inspect_get_package_format(root),
+        **describe_boot(_list_existing(handle, PROFILE_SURVEY), _read_link(handle, INIT)),
     }
+
+
+def _list_packages(handle: t.Any, root: str) -> dict[str, str] | None:
+    """Return package -> version; None when libguestfs cannot read what the system keeps of its packages."""
+    if handle.inspect_get_package_format(root) == "unknown":
+        return None
+    try:
+        return describe_packages(handle.inspect_list_applications2(root))
+    except RuntimeError:  # a system may have lost its list of packages, and be good for all that
+        return None
+
+
+def _read_link(handle: t.Any, path: str) -> str:
+    return str(handle.readlink(path)) if handle.is_symlink(path) else ""
 
 
 def _list_partition_types(handle: t.Any) -> list[str]:

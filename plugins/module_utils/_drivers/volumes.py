@@ -241,6 +241,21 @@ def list_clones(pool: str) -> list[str]:
         raise explain_os_error(f"pool {pool}", "list its clones", exc) from exc
 
 
+def list_foreign_files(pool: str, subject: str) -> list[pathlib.Path]:
+    """Return the files in the pool that are neither published nor staged: clones' volumes and what else is there."""
+    own = (pathlib.Path(pool, "masters"), pathlib.Path(pool, ".staging"))
+    found = []
+    with explained(subject, "look through its pool"):
+        for folder, folders, files in os.walk(pool, onerror=_raise):
+            folders[:] = sorted(name for name in folders if pathlib.Path(folder, name) not in own)
+            found += [pathlib.Path(folder, name) for name in sorted(files)]
+        return [path for path in found if path.is_file() and not path.is_symlink()]
+
+
+def _raise(exc: OSError) -> None:
+    raise exc
+
+
 def list_origins(pool: str) -> dict[str, dict[str, t.Any]]:
     """Return what is written of the origin of each master in the pool, by master."""
     directory = pathlib.Path(pool, "masters", ".sources")

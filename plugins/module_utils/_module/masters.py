@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import typing as t
 
@@ -14,6 +15,7 @@ from .._core.errors import Conflict, EncompassError, InvalidRequest, MasterChang
 from .._core.library import forget_broken_import, known_digest, plan_master, plan_master_removal, report_master
 from .._core.library_types import (
     HardwareWishes,
+    HashRequest,
     ImportVolume,
     MasterRequest,
     MasterSeen,
@@ -39,6 +41,49 @@ from .runner import Job
 
 KIND = "master"
 _MODE_PUBLISHED = 0o444
+
+
+class HashVerb:
+    """Tell the SHA-256 of images; an image that was imported before, and looks as it did then, is not read again."""
+
+    lock_kind = KIND
+
+    def observe(self, items: t.Mapping[str, HashRequest]) -> dict[str, str | EncompassError | None]:
+        """Return the SHA-256 of each image, None for one that is not there."""
+        seen: dict[str, str | EncompassError | None] = {}
+        for name, request in items.items():
+            try:
+                seen[name] = self._hash(request, f"image {name}")
+            except EncompassError as exc:
+                seen[name] = exc
+        return seen
+
+    def _hash(self, request: HashRequest, subject: str) -> str | None:
+        seen = image_files.see_file(request.name, subject)
+        if seen is None:
+            return None
+        for origin in volumes.list_origins(request.pool.path).values():
+            if (origin.get("path"), origin.get("fingerprint")) == (seen.path, seen.fingerprint):
+                return str(origin["sha256"])
+        digest = image_files.hash_file(seen.path, subject)
+        _require_unchanged(seen, subject)
+        return digest
+
+    def plan(self, item: HashRequest, seen: str | None) -> list[Step]:
+        """Return no steps: this only looks."""
+        return []
+
+    def perform(self, plans: t.Mapping[str, t.Sequence[Step]]) -> dict[str, EncompassError | None]:
+        """Do nothing."""
+        return {}
+
+    def report(self, item: HashRequest, seen: str | None, _steps: t.Sequence[Step]) -> dict[str, t.Any]:
+        """Return the digest."""
+        return {"sha256": seen}
+
+    def diff(self, item: HashRequest, seen: str | None, steps: t.Sequence[Step]) -> tuple[t.Any, t.Any]:
+        """Return that nothing changes."""
+        return seen, seen
 
 
 class MasterVerb:
@@ -239,27 +284,48 @@ def _find_sharers(request: MasterRequest, digest: str) -> tuple[str, ...]:
 
 
 def _find_overlays(pool: str, path: str, subject: str) -> tuple[str, ...]:
-    """Return the clones in the pool that have a volume over this file."""
-    found = []
-    for clone in volumes.list_clones(pool):
-        paths = volumes.list_volumes(f"{pool}/clones/{clone}", subject) or {}
-        headers = (image_files.read_header(volume, f"{subject} ({volume})") for volume in paths.values())
-        if any(header.backing_file == path for header in headers):
-            found.append(clone)
+    """Return what in the pool has this file below it: clones by their names, other files by their paths."""
+    found: dict[str, None] = {}
+    for file in volumes.list_foreign_files(pool, subject):
+        backing = image_files.read_header(str(file), f"{subject} ({file})").backing_file
+        if backing and os.path.normpath(file.parent / backing) == os.path.normpath(path):
+            clone = file.parent.name if file.parent.parent == pathlib.Path(pool, "clones") else str(file)
+            found[clone] = None
     return tuple(found)
 
 
 @contextlib.contextmanager
 def open_masters(params: dict[str, t.Any]) -> t.Iterator[Job]:
     """Yield the job that the module's parameters ask for."""
-    present = params["state"] == "present"
+    state = params["state"]
+    if state == "hashed":
+        yield Job(HashVerb(), collect_by_name("image", [_parse_image(entry) for entry in params["masters"]]))
+        return
+    if state not in ("present", "absent"):
+        raise InvalidRequest("option state", f"{state} is a matter of the catalog, not of a provider")
     requests = collect_by_name(KIND, [_parse_master(entry) for entry in params["masters"]])
-    yield Job(MasterVerb(requests, present=present, workers=params["workers"], timeout_s=params["timeout_s"]), requests)
+    verb = MasterVerb(requests, present=state == "present", workers=params["workers"], timeout_s=params["timeout_s"])
+    yield Job(verb, requests, presume=_presume_unused) if params["when_unused"] else Job(verb, requests)
+
+
+def _presume_unused(_item: MasterRequest, seen: MasterSeen) -> MasterSeen:
+    """Return what is seen once the clones are gone that the catalog has no more, and that are only planned to go."""
+    return dataclasses.replace(seen, clones=())
+
+
+def _parse_image(entry: t.Mapping[str, t.Any]) -> HashRequest:
+    subject, source = f"{KIND} of {entry['function']}", entry["source"] or ""
+    if not source.startswith("/"):
+        raise InvalidRequest(subject, f"the path {source!r} of its source is not absolute")
+    check_pool_path(subject, entry["pool_path"] or "")
+    return HashRequest(source, Pool(entry["pool_path"].rstrip("/")))
 
 
 def _parse_master(entry: t.Mapping[str, t.Any]) -> MasterRequest:
     name = f"{entry['function']}-v{entry['version']}"
     subject, source = f"{KIND} {name}", entry["source"] or ""
+    if not entry["version"] or entry["version"] < 1:
+        raise InvalidRequest(f"{KIND} of {entry['function']}", f"its version is {entry['version']}, not 1 or more")
     if entry["name"] not in (None, name):
         raise InvalidRequest(subject, f"it cannot have the name {entry['name']}")
     for part in (name, entry["volume"]):

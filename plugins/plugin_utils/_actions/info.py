@@ -36,12 +36,20 @@ class InfoAction(CatalogAction):
             if options["name"] is None or row.name in options["name"]
         ]
         others = {field: set(values) for field, values in wanted.items() if field not in indexed}
-        kept = [record for record in records if all(record.get(field) in others[field] for field in others)]
+        kept = [
+            record
+            for record in records
+            if all(record.get(field) in others[field] for field in others) and self.selects(record)
+        ]
         return {"changed": False, f"{self.kind}s": select(kept)}
 
     def describe(self, row: Row) -> dict[str, t.Any]:
         """Return an object's record as users see it."""
         return dict(row.body)
+
+    def selects(self, record: t.Mapping[str, t.Any]) -> bool:
+        """Tell whether options of the action's own select a record."""
+        return True
 
     @classmethod
     def argument_spec(cls) -> dict[str, dict[str, t.Any]]:

@@ -21,6 +21,8 @@ TAGS: t.Mapping[str, tuple[str, ...]] = {
     "pool": ("pool", "provider"),
     "provider": ("virt_type", "arch"),
     "deployment": ("function", "version"),
+    "function": (),
+    "profile": (),
 }
 """Per kind the tags that ``find`` accepts."""
 

@@ -9,7 +9,8 @@ import dataclasses
 import time
 import typing as t
 
-KINDS = ("master", "clone", "machine", "pool", "provider", "deployment")
+KINDS = ("master", "clone", "machine", "pool", "provider", "deployment", "function", "profile")
+"""A profile is what a master's record is too small for: the packages in it. It has the master's name."""
 
 Key = tuple[str, str]
 """Kind and name of an object."""

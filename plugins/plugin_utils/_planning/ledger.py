@@ -24,6 +24,7 @@ class Snapshot:
     clones: dict[str, Body]
     machines: dict[str, Body]
     deployments: dict[str, Body]
+    functions: dict[str, Body] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ import typing as t
 from ...module_utils._core.errors import InvalidRequest
 from .rendering import RENDERED
 from .request import CURRENT, DeploymentRequest
+from .versions import USABLE, find_current
 
 Body = t.Mapping[str, t.Any]
 
@@ -22,13 +23,13 @@ def master_name(function: str, version: int) -> str:
     return f"{function}-v{version}"
 
 
-def require_master(request: DeploymentRequest, masters: t.Mapping[str, Body]) -> str:
-    """Return the name of the master that a deployment asks for; ``current`` is the newest available version."""
+def require_master(request: DeploymentRequest, masters: t.Mapping[str, Body], functions: t.Mapping[str, Body]) -> str:
+    """Return the name of the master that a deployment asks for."""
     subject = f"deployment {request.name}"
     versions = {
         body["version"]: name
         for name, body in masters.items()
-        if body["function"] == request.function and body["state"] in ("available", "deprecated")
+        if body["function"] == request.function and body["state"] in USABLE
     }
     if not versions:
         known = sorted({body["function"] for body in masters.values() if body["state"] == "available"})
@@ -37,11 +38,17 @@ def require_master(request: DeploymentRequest, masters: t.Mapping[str, Body]) ->
             f"no master serves the function {request.function}",
             remedy=f"The library has {', '.join(known) or 'no masters'}; add one with encompass.images.add_master.",
         )
-    available = [version for version, name in versions.items() if masters[name]["state"] == "available"]
-    wanted = max(available, default=0) if request.version == CURRENT else request.version
+    follows = request.version == CURRENT
+    wanted = find_current(request.function, masters, functions) if follows else request.version
+    have = ", ".join(str(version) for version in sorted(versions))
+    if wanted is None:
+        raise InvalidRequest(
+            subject,
+            f"{request.function} has no current version: all it has ({have}) are deprecated",
+            remedy="Add a version, make one available again, or give the deployment a version.",
+        )
     if wanted not in versions:
-        have = ", ".join(str(version) for version in sorted(versions))
-        raise InvalidRequest(subject, f"{request.function} has no version {request.version} (it has {have})")
+        raise InvalidRequest(subject, f"{request.function} has no version {wanted} (it has {have})")
     return versions[t.cast(int, wanted)]
 
 

@@ -25,7 +25,7 @@ from .world import inspect_clone, to_candidate
 def plan_deployment(ledger: Ledger, request: DeploymentRequest) -> DeploymentPlan:
     """Plan everything that makes the world match one declared deployment."""
     snapshot = ledger.snapshot
-    master_name = require_master(request, snapshot.masters)
+    master_name = require_master(request, snapshot.masters, snapshot.functions)
     master = snapshot.masters[master_name]
     inputs = complete_inputs(f"deployment {request.name}", master, request.inputs)
     request = size_request(request, master)
@@ -184,7 +184,7 @@ def has_other_customization(ledger: Ledger, draft: MemberPlan, clone: Body, inpu
 
 def note_newer_version(ledger: Ledger, draft: MemberPlan, request: DeploymentRequest) -> list[str]:
     """Return a remark when the server runs another version than the deployment asks for."""
-    wanted = require_master(request, ledger.snapshot.masters)
+    wanted = require_master(request, ledger.snapshot.masters, ledger.snapshot.functions)
     return [] if wanted == draft.master else [f"runs {draft.master}, {wanted} is wanted: deploy leaves that to update"]
 
 

@@ -57,6 +57,8 @@ TAG_CASES = {
     "pool": ({"pool": "default", "providers": ["kvm-1", "kvm-2"]}, {"pool": "default", "provider": ("kvm-1", "kvm-2")}),
     "provider": ({"virt_type": "qemu", "arch": "x86_64"}, {"virt_type": "qemu", "arch": "x86_64"}),
     "deployment": ({"spec": {"function": "web-server", "version": 2}}, {"function": "web-server", "version": "2"}),
+    "function": ({"current": 2, "last": 3}, {}),
+    "profile": ({"packages": {"nginx": "1.22.1-9"}}, {}),
 }
 
 

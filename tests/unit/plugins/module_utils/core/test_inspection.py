@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.encompass.images.plugins.module_utils._core.inspection import (
+    describe_boot,
     describe_firmware,
     describe_layout,
+    describe_packages,
     read_pretty_name,
 )
 
@@ -66,3 +68,58 @@ def test_nothing_is_not_batched() -> None:
 )
 def test_the_pretty_name(content: bytes, name: str | None) -> None:
     assert read_pretty_name(content) == name
+
+
+BOOTS = {
+    "Debian": (
+        ["/boot/vmlinuz-6.10.1-amd64", "/boot/vmlinuz-6.9.12-amd64", "/boot/grub/grub.cfg", "/lib/systemd/systemd"],
+        "/lib/systemd/systemd",
+        (["6.9.12-amd64", "6.10.1-amd64"], "grub", "systemd"),
+    ),
+    "Red Hat": (
+        ["/boot/vmlinuz-5.14.0-427.el9", "/boot/vmlinuz-0-rescue-1f2e", "/boot/grub2/grub.cfg"],
+        "",
+        (["5.14.0-427.el9"], "grub", None),
+    ),
+    "a kernel beside its modules only": (
+        ["/lib/modules/6.12.8-arch1-1/vmlinuz", "/boot/EFI/systemd/systemd-bootx64.efi", "/usr/lib/systemd/systemd"],
+        "",
+        (["6.12.8-arch1-1"], "systemd-boot", "systemd"),
+    ),
+    "Alpine": (
+        ["/boot/vmlinuz-lts", "/boot/extlinux.conf", "/sbin/openrc", "/etc/inittab"],
+        "/bin/busybox",
+        (["lts"], "extlinux", "openrc"),
+    ),
+    "busybox alone": (["/etc/inittab"], "../bin/busybox", ([], None, "busybox")),
+    "System V": (["/etc/inittab"], "", ([], None, "sysvinit")),
+    "nothing known": ([], "", ([], None, None)),
+}
+
+
+@pytest.mark.parametrize("case", BOOTS)
+def test_how_it_boots(case: str) -> None:
+    existing, init_target, (kernels, boot_loader, init) = BOOTS[case]
+    told = describe_boot(existing, init_target)
+    assert told == {"kernels": kernels, "boot_loader": boot_loader, "init": init}
+
+
+def application(name: str, version: str, epoch: int = 0, release: str = "") -> dict[str, object]:
+    return {"app2_name": name, "app2_epoch": epoch, "app2_version": version, "app2_release": release}
+
+
+def test_packages_have_whole_versions() -> None:
+    listed = [
+        application("nginx", "1.22.1", release="9"),
+        application("busybox-static", "1.35.0", epoch=1, release="4"),
+        application("kernel", "5.10", release="2"),
+        application("kernel", "5.9", release="1"),
+        application("kernel", "5.10", release="2"),
+        application("musl", "1.2.5"),
+    ]
+    assert list(describe_packages(listed).items()) == [
+        ("busybox-static", "1:1.35.0-4"),
+        ("kernel", "5.9-1, 5.10-2"),
+        ("musl", "1.2.5"),
+        ("nginx", "1.22.1-9"),
+    ]

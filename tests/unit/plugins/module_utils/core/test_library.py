@@ -49,6 +49,7 @@ PUBLISHED = PublishedSeen(FileSeen(POOL.master_file("d1"), "f1", 501 * MIB, 500 
 TOLD = {
     "firmware": "uefi",
     "software": {"distro": "debian"},
+    "packages": {"nginx": "1.22.1-9"},
     "layout": {"mounts": [], "batchable": True},
     "sealed": {"machine_id": True},
 }
@@ -198,6 +199,7 @@ def test_the_record():
             "min_memory_mib": 256,
         },
         "software": {"distro": "debian"},
+        "packages": {"nginx": "1.22.1-9"},
         "layout": {"mounts": [], "batchable": True},
         "sealed": {"machine_id": True},
         "source": {"path": "/srv/web.raw", "sha256": "a1", "format": "raw"},
@@ -212,6 +214,7 @@ def test_the_predicted_record_has_the_same_shape_and_no_guesses():
         "path",
         "fingerprint",
         "software",
+        "packages",
         "layout",
         "sealed",
     ]
