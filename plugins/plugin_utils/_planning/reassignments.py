@@ -87,7 +87,7 @@ def _choose_master(ledger: Ledger, request: ReassignRequest, draft: MemberPlan) 
             if snapshot.masters[master]["function"] == request.function:
                 return master
     asked = DeploymentRequest(f"machine {draft.machine}", request.function, version=request.version)
-    return require_master(asked, snapshot.masters)
+    return require_master(asked, snapshot.masters, snapshot.functions)
 
 
 def _to_deployment(ledger: Ledger, request: ReassignRequest, draft: MemberPlan, wanted: str) -> DeploymentRequest:

@@ -38,7 +38,7 @@ from .waves import Wave, split_waves
 
 def plan_update(ledger: Ledger, request: DeploymentRequest, waves: t.Sequence[Wave]) -> DeploymentPlan:
     """Plan to bring all servers of a deployment to the version that it asks for."""
-    master_name = require_master(request, ledger.snapshot.masters)
+    master_name = require_master(request, ledger.snapshot.masters, ledger.snapshot.functions)
     recorded = require_deployment(ledger, request.name)
     mover = _Mover(ledger, request, master_name)
     members = [mover.plan_server(machine) for machine in ledger.machines_of(request.name).values()]
