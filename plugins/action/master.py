@@ -16,7 +16,7 @@ from ..plugin_utils._actions.verbs import require_pool
 from ..plugin_utils._catalog.objects import Body
 from ..plugin_utils._catalog.store import Reading, Writing
 from ..plugin_utils._planning.declared_items import parse_inputs, parse_items
-from ..plugin_utils._planning.masters import master_name
+from ..plugin_utils._planning.masters import describe_replica, describe_volume, master_name
 
 # For the catalog alone: what a master asks for is the same wherever its volumes are.
 _CATALOG_OPTIONS = ("items", "inputs", "pool")
@@ -127,10 +127,7 @@ class ActionModule(CatalogAction):
         row = tx.require("master", name)
         body = row.body
         pool = require_pool(tx, self.host, entry["pool"])
-        volume = {
-            "name": entry.get("volume") or "root",
-            **{key: record[key] for key in ("digest", "format", "virtual_bytes", "allocated_bytes")},
-        }
+        volume = describe_volume(entry.get("volume") or "root", record)
         known = body["volumes"][0] if body["volumes"] else volume
         if known["digest"] != volume["digest"]:
             raise Conflict(
@@ -138,8 +135,7 @@ class ActionModule(CatalogAction):
                 f"it is registered with another content (sha256 {known['digest'][:12]}, here {volume['digest'][:12]})",
                 remedy="Give the new content a new version.",
             )
-        place = {"path": record["path"], "fingerprint": record["fingerprint"]}
-        replica = {"provider": self.host, "pool": pool["pool"], "volumes": {volume["name"]: place}}
+        replica = describe_replica(volume["name"], record, provider=self.host, pool=pool["pool"])
         old = self._find_replica(body, pool)
         others = [other for other in body["replicas"] if other is not old]
         found = (

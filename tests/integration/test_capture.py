@@ -22,7 +22,7 @@ READY = {"url": "http://{address}/", "timeout_s": 150}
 CHANGE = [
     {
         "name": "Apply an update",
-        "ansible.builtin.raw": "echo updated >/var/www/update; sed -i s/Mini/Mended/ /etc/os-release; echo x >>/etc/motd",
+        "ansible.builtin.raw": "echo updated >/var/www/update; sed -i s/hello/mended/ /var/www/cgi-bin/write",
         "changed_when": True,
     }
 ]
@@ -73,3 +73,29 @@ def test_a_maintenance_server_is_changed_by_the_operators_role(maintained: Site,
     again = maintain(maintained).require_success()
     assert again.changed == {host: 0 for host in (*maintained.providers, "localhost")} | {MAINTAINED: 1}
     assert name in str(again.results(action="ansible.builtin.debug"))
+
+
+def capture(site: Site, *names: str, check: bool = False, **options: t.Any) -> t.Any:
+    extra = {f"encompass_capture_{key}": value for key, value in options.items()}
+    arguments = ["--check", "--diff"] if check else []
+    return site.controller.run("encompass.images.capture", *arguments, encompass_capture=list(names), **extra)
+
+
+def test_it_is_captured_proved_and_deployed(maintained: Site, guest_key: Path) -> None:
+    site = maintained
+    name, _clone = clone_of(site, MAINTAINED)
+    maintainer = site.identity(MAINTAINED)
+    capture(site, MAINTAINED, prove=True).require_success()
+    master = site.find("master")["web-server-v2"]
+    assert (master["state"], master["parent"], master["captured_from"]) == ("available", "web-server-v1", name)
+    assert (site.find("machine"), site.find("clone"), site.orphans()) == ({}, {}, [])
+    capture(site, MAINTAINED, prove=True).require_unchanged()
+    site.deploy(make_web(count=1)).require_success()
+    assert clone_of(site, "web-1")[1]["master"] == "web-server-v2"
+    assert site.fetch("web-1", "/update") == "updated\n"
+    assert site.fetch("web-1") == f"hello from web-1 at {site.address_of('web-1')}\n"
+    own = site.identity("web-1")
+    assert own["hostname"] == "web-1"
+    for trait in ("machine_id", "host_key", "random_seed_sha256"):
+        assert own[trait] != maintainer[trait]
+    assert log_in(site, guest_key, "web-1", "grep -rl secret-greeting /etc /var /root || true") == ""

@@ -13,6 +13,7 @@ import secrets
 import typing as t
 
 from .._core import firstboot, identity
+from .._core.capture_undo import digest_state
 from .._core.customization import (
     APPLIED,
     BEGUN,
@@ -68,6 +69,8 @@ class GuestCustomizing:
         wanted = {path: _apply_changes(originals[path], chains.get(path, [])) for path in stale}
         for path in stale:
             require_restorable(self._request.subject, path, originals[path], wanted[path])
+        written = {path: digest_state(state) for path, state in wanted.items()}
+        self._notebook = dataclasses.replace(self._notebook, written={**self._notebook.written, **written})
         self._begin(originals, entries, material)
         self._write_files(tree, found, wanted)
         self._note_changes(found, wanted)
@@ -102,7 +105,8 @@ class GuestCustomizing:
             own = dataclasses.replace(own, state=APPLIED)
         used = {path for entry in entries for path in entry.paths} | set(own.paths if own else ())
         kept = {path: saved for path, saved in originals.items() if path in used}
-        self._store.replace(Notebook(Journal(own, entries, journal.seed_digest), kept))
+        written = {path: digest for path, digest in self._notebook.written.items() if path in kept}
+        self._store.replace(Notebook(Journal(own, entries, journal.seed_digest), kept, written))
 
     def describe_changes(self) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
         """Return the files that changed, by path, before and after; secrets are left out."""
@@ -231,7 +235,8 @@ class GuestCustomizing:
         kept = dict(self._notebook.originals)
         kept.update({p: self._store.save_original(p, state) for p, state in originals.items() if p not in kept})
         wanted = (*journal.entries[: self._kept], *entries[self._kept :])
-        self._notebook = Notebook(Journal(identity_entry, (*wanted, *doubtful), journal.seed_digest), kept)
+        noted = Journal(identity_entry, (*wanted, *doubtful), journal.seed_digest)
+        self._notebook = Notebook(noted, kept, self._notebook.written)
         self._store.replace(self._notebook)
 
     def _write_files(

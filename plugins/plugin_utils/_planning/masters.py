@@ -20,13 +20,27 @@ def master_name(function: str, version: int) -> str:
     return f"{function}-v{version}"
 
 
+def describe_volume(name: str, record: Body) -> dict[str, t.Any]:
+    """Return a master's volume as its record has it, from what the module reports."""
+    return {"name": name, **{key: record[key] for key in ("digest", "format", "virtual_bytes", "allocated_bytes")}}
+
+
+def describe_replica(volume: str, record: Body, *, provider: str, pool: str) -> dict[str, t.Any]:
+    """Return where a provider has a master's volume, as the master's record has it."""
+    place = {"path": record["path"], "fingerprint": record["fingerprint"]}
+    return {"provider": provider, "pool": pool, "volumes": {volume: place}}
+
+
 def require_master(request: DeploymentRequest, masters: t.Mapping[str, Body]) -> str:
-    """Return the name of the master that a deployment asks for; ``current`` is the newest available version."""
+    """Return the name of the master that a deployment asks for; ``current`` is the newest available version.
+
+    One that is deprecated or has yet to prove itself is had by its number alone.
+    """
     subject = f"deployment {request.name}"
     versions = {
         body["version"]: name
         for name, body in masters.items()
-        if body["function"] == request.function and body["state"] in ("available", "deprecated")
+        if body["function"] == request.function and body["state"] in ("available", "deprecated", "unproven")
     }
     if not versions:
         known = sorted({body["function"] for body in masters.values() if body["state"] == "available"})
