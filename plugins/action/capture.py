@@ -9,12 +9,16 @@ import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ..module_utils._core.errors import InvalidRequest
 from ..plugin_utils._actions.base import LEASE_S
 from ..plugin_utils._actions.batch import Batch
-from ..plugin_utils._actions.capturing import Capture, name_clones, write_drafts
-from ..plugin_utils._actions.verb_action import VerbAction
+from ..plugin_utils._actions.capturing import Capture, draft_donations, name_clones, write_drafts
+from ..plugin_utils._actions.lifeline import end_with_run
+from ..plugin_utils._actions.verb_action import LONGEST_S, VerbAction
 from ..plugin_utils._actions.verbs import Request, Verb
+from ..plugin_utils._catalog.heartbeat import Heartbeat
 from ..plugin_utils._catalog.objects import Body, Operation
+from ..plugin_utils._planning.captured import complete_master, draft_donation
 
 
 class ActionModule(VerbAction):
@@ -26,6 +30,8 @@ class ActionModule(VerbAction):
 
     def perform(self) -> dict[str, t.Any]:
         """Capture the clones that are due, and say which master each became."""
+        if self._task.args.get("donors"):
+            return self._take_donations()
         self._gone: dict[str, str] = {}
         self._verb = Capture(prove=boolean(self._task.args.get("prove", False)))
         result = super().perform()
@@ -55,3 +61,43 @@ class ActionModule(VerbAction):
                 lease_s=LEASE_S,
                 alongside=batch.outer,
             )
+
+    def _take_donations(self) -> dict[str, t.Any]:
+        """Make masters of domains that are not ours; nothing else in the catalog is about them."""
+        if self._task.args.get("clones"):
+            raise InvalidRequest("capture", "both clones and donors are given", remedy="Take two tasks.")
+        donors, owner = self.get_list("donors"), self.task_owner()
+        named = {f"domain {donor.get('domain')}": draft_donation(donor)[0] for donor in donors}
+        with self.catalog.transaction() as tx:
+            due = draft_donations(tx, self.host, donors, owner)
+            targets = [("master", name) for name in due]
+            operation = tx.begin("capture", targets, owner=owner, lease_s=LEASE_S) if due else None
+        result: dict[str, t.Any] = {"changed": False, "objects": []}
+        if operation is not None:
+            result = self._run_donations(operation, due)
+        return {**result, "masters": named}
+
+    def _run_donations(self, operation: Operation, due: t.Mapping[str, tuple[Body, Body]]) -> dict[str, t.Any]:
+        options = {key: value for key, value in self._task.args.items() if key not in ("donors", "clones", "prove")}
+        with end_with_run(), Heartbeat(self.catalog, operation.id, LEASE_S, LONGEST_S):
+            result: dict[str, t.Any] = self._execute_module(
+                module_name="encompass.images.capture",
+                module_args={**options, "donors": [item for _draft, item in due.values()]},
+                task_vars=self.task_vars,
+            )
+        if "objects" not in result:
+            if "subject" in result:
+                self.catalog.abort(operation.id)  # refused before anything was touched
+            return result
+        bodies, errors = {}, {}
+        prove = boolean(self._task.args.get("prove", False))
+        for answer in result["objects"]:
+            draft, item = due[answer["name"]]
+            key = ("master", answer["name"])
+            if answer["failed"]:
+                errors[key] = {field: answer.get(field, "") for field in ("msg", "subject", "problem", "remedy")}
+            else:
+                place = {"provider": self.host, "pool": item.get("pool") or "default", "volume_name": "root"}
+                bodies[key] = complete_master(draft, answer["record"], **place, prove=prove)
+        self.catalog.commit(operation.id, bodies, errors=errors)
+        return result

@@ -8,9 +8,10 @@ from __future__ import annotations
 import typing as t
 
 from ..module_utils._core.errors import InvalidRequest
-from ..module_utils._core.lifecycle import Stage, State, advance, is_done, read_state
+from ..module_utils._core.lifecycle import Metastate, Stage, State, advance, is_done, read_state
 from ..plugin_utils._actions.base import CatalogAction
 from ..plugin_utils._actions.capturing import name_clones
+from ..plugin_utils._actions.naming import require_clone
 from ..plugin_utils._catalog.objects import Body
 from ..plugin_utils._planning.captured import UNPROVEN, plan_proof
 
@@ -23,7 +24,8 @@ class ActionModule(CatalogAction):
     def perform(self) -> dict[str, t.Any]:
         """Return the work of each provider, the proofs that are due, and the deployments that are done with."""
         items, gone = name_clones(self.catalog, [str(name) for name in self.get_list("clones")])
-        clones = {str(item["name"]): self.catalog.require("clone", str(item["name"])).body for item in items}
+        rows = [require_clone(self.catalog, str(item["name"])) for item in items]
+        clones = {row.name: row.body for row in rows}
         work: dict[str, dict[str, list[Body]]] = {}
         for name, clone in clones.items():
             self._add_work(work.setdefault(clone["provider"], {"deactivate": [], "capture": []}), name, clone)
@@ -43,10 +45,10 @@ class ActionModule(CatalogAction):
     def _add_work(self, work: dict[str, list[Body]], name: str, clone: Body) -> None:
         """Have the clone captured, and stopped before when it runs; raise unless the life cycle lets it."""
         state = read_state(clone)
-        runs = state.stage is Stage.ACTIVE
-        if not is_done(state, "capture"):
-            advance(f"clone {name}", State(state.metastate, Stage.ATTACHED) if runs else state, "capture")
-            work["deactivate"] += [{"name": clone["machine"]}] if runs else []
+        if state == State(Metastate.MAINTENANCE, Stage.ACTIVE):
+            work["deactivate"].append({"name": clone["machine"]})
+        elif not is_done(state, "capture"):
+            advance(f"clone {name}", state, "capture")
         work["capture"].append({"name": name})
 
     def _plan_proofs(self, masters: t.Sequence[tuple[str, Body]], clones: t.Mapping[str, Body]) -> list[Body]:

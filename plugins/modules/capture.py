@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: capture
-short_description: Make masters of clones in maintenance
+short_description: Make masters of clones in maintenance, or of foreign domains
 version_added: 0.2.0
 author:
   - The encompass.images authors (@encompass-images)
@@ -36,7 +36,7 @@ options:
     description: The clones, each once. They must be in maintenance and must not run.
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       name:
         description: The clone's name, or that of the server that runs it.
@@ -94,6 +94,63 @@ options:
           - Filled in from the catalog. Give it only when you run the module without one.
         type: str
         choices: [planned, unassigned, assigned, attached, active]
+  donors:
+    description:
+      - Domains of the provider that are not ours, each to become a master; instead of O(clones).
+      - A domain that runs goes on running. libvirt copies its disk as it is at one moment, so that the master is what
+        would have been left by a crash at that moment. Nothing of the domain changes, and no job or snapshot stays.
+      - A master that is in the catalog already is left alone. Items and inputs are added to it by
+        M(encompass.images.master), which needs no C(source) for a master that is there.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      domain:
+        description: The domain's name. It must have one disk, in a file or device.
+        type: str
+        required: true
+      function:
+        description: What servers of the master are for.
+        type: str
+        required: true
+      version:
+        description: The master's version.
+        type: int
+        default: 1
+      pool:
+        description: The pool that the master goes to.
+        type: str
+        default: default
+      pool_path:
+        description:
+          - The directory of the pool.
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: str
+      arch:
+        description: The processor architecture that the master needs.
+        type: str
+        default: x86_64
+      firmware:
+        description: The firmware that boots it. When it is not given, the image tells.
+        type: str
+        choices: [bios, uefi]
+      disk_bus:
+        description: The bus of its disk.
+        type: str
+        choices: [virtio, scsi, sata]
+        default: virtio
+      min_cpus:
+        description: The least number of processors.
+        type: int
+        default: 1
+      min_memory_mib:
+        description: The least memory, in MiB.
+        type: int
+        default: 256
+  uri:
+    description: How libvirt is reached from the provider itself, for O(donors).
+    type: str
+    default: qemu:///system
   on_secret:
     description:
       - What to do when a copy holds secrets. V(report) names them in the result and in the master's record, V(fail)
@@ -135,7 +192,14 @@ EXAMPLES = r"""
     clones:
       - name: web-server-maintenance-1
 
-- name: The same, but not with a private key in it
+- name: Make a master of a domain that has nothing to do with this collection
+  encompass.images.capture:
+    donors:
+      - domain: old-shop
+        function: shop
+        min_memory_mib: 1024
+
+- name: The first again, but not with a private key in it
   encompass.images.capture:
     on_secret: fail
     clones:
@@ -212,7 +276,7 @@ objects:
           not_trimmed: []
 """
 
-from ..module_utils._module.capturing import open_captures
+from ..module_utils._module.donating import open_captures
 from ..module_utils._module.options import OPERATIONS
 from ..module_utils._module.runner import run_module
 
@@ -233,8 +297,23 @@ CLONE_SPEC = {
     "stage": {"type": "str", "choices": ["planned", "unassigned", "assigned", "attached", "active"]},
 }
 
+DONOR_SPEC = {
+    "domain": {"type": "str", "required": True},
+    "function": {"type": "str", "required": True},
+    "version": {"type": "int", "default": 1},
+    "pool": {"type": "str", "default": "default"},
+    "pool_path": {"type": "str"},
+    "arch": {"type": "str", "default": "x86_64"},
+    "firmware": {"type": "str", "choices": ["bios", "uefi"]},
+    "disk_bus": {"type": "str", "choices": ["virtio", "scsi", "sata"], "default": "virtio"},
+    "min_cpus": {"type": "int", "default": 1},
+    "min_memory_mib": {"type": "int", "default": 256},
+}
+
 ARGUMENT_SPEC = {
-    "clones": {"type": "list", "elements": "dict", "required": True, "options": CLONE_SPEC},
+    "clones": {"type": "list", "elements": "dict", "default": [], "options": CLONE_SPEC},
+    "donors": {"type": "list", "elements": "dict", "default": [], "options": DONOR_SPEC},
+    "uri": {"type": "str", "default": "qemu:///system"},
     "on_secret": {"type": "str", "choices": ["report", "fail"], "default": "report", "no_log": False},
     "force": {"type": "bool", "default": False},
     "prove": {"type": "bool", "default": False},

@@ -33,7 +33,7 @@ options:
     type: list
     elements: int
   state:
-    description: States, of V(importing), V(available), V(deprecated) and V(removing).
+    description: States, of V(importing), V(unproven), V(available), V(deprecated) and V(removing).
     type: list
     elements: str
   query:
@@ -82,7 +82,7 @@ masters:
       description: The master's version.
       type: int
     state:
-      description: V(importing), V(available), V(deprecated) or V(removing).
+      description: V(importing), V(unproven), V(available), V(deprecated) or V(removing).
       type: str
     volumes:
       description: Its volumes, each with name, digest, format and sizes.

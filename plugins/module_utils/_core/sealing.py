@@ -18,10 +18,7 @@ _IDENTITY = (
     "/var/lib/urandom/random-seed",
     *LEFTOVERS,
 )
-_INSTANCE = (
-    "/etc/encompass/firstboot",
-    *(f"/var/lib/cloud/{name}" for name in ("data", "instance", "instances", "sem")),
-)
+_INSTANCE = tuple(f"/var/lib/cloud/{name}" for name in ("data", "instance", "instances", "sem"))
 _CACHES = (
     "/var/cache/apt/*.bin",
     "/var/cache/apt/archives/*.deb",
@@ -40,6 +37,9 @@ _TRACES = tuple(
     for home in ("/root", "/home/*")
     for name in (".*_history", ".lesshst", ".viminfo", ".wget-hsts", ".cache/*")
 )
+
+OUR_SCRIPTS = "/etc/encompass/firstboot"
+"""Where first-boot scripts lie, under another name once they ran."""
 
 REMOVED = (*_IDENTITY, *_INSTANCE, *_CACHES, *_TEMPORARY, *_TRACES)
 """Patterns of what goes, directories with all that is in them."""

@@ -117,6 +117,11 @@ class Appliance:
         with explained(subject):
             return _inspect(self.handle, subject)
 
+    def release(self, subject: str) -> None:
+        """Unmount what inspecting has mounted."""
+        with explained(subject):
+            self.handle.umount_all()
+
     def _find_device(self, guest: str, device: str, subject: str) -> str:
         plain = re.fullmatch(r"sd([a-z])(\d*)", device)
         if not plain:

@@ -97,7 +97,8 @@ class CaptureVerb:
 
     def perform(self, plans: t.Mapping[str, t.Sequence[Step]]) -> Failures:
         """Copy all clones, seal the copies in one appliance, and publish them; what is staged goes in any case."""
-        failures: Failures = perform_each(plans, self._remove_leftovers, workers=1)
+        failures: Failures = perform_each(plans, self._clear, workers=1)
+        plans = {name: steps for name, steps in plans.items() if failures[name] is None}
         due = [name for name, steps in plans.items() if any(isinstance(step, PublishCopy) for step in steps)]
         with contextlib.ExitStack() as stack:
             copies: dict[str, pathlib.Path] = {}
@@ -106,16 +107,19 @@ class CaptureVerb:
                     copies[name] = self._stage(name, stack)
                 except EncompassError as exc:
                     failures[name] = exc
-            copying = {name: [step for step in plans[name] if isinstance(step, FlattenVolume)] for name in copies}
+            copying = {name: plans[name] for name in copies}
             failures.update(
-                perform_each(copying, lambda name, step: self._copy(name, step, copies), workers=self._options.workers)
+                perform_each(
+                    copying, lambda name, step: self._copy(name, step, copies[name]), workers=self._options.workers
+                )
             )
             sealed = self._seal({name: path for name, path in copies.items() if failures[name] is None})
             for name, told in sealed.items():
                 failures[name] = told if isinstance(told, EncompassError) else self._publish(name, copies[name], told)
         return failures
 
-    def _remove_leftovers(self, name: str, step: Step) -> None:
+    def _clear(self, name: str, step: Step) -> None:
+        """Do what has to be done before anything is made."""
         if isinstance(step, RemoveLeftovers):
             for path in step.paths:
                 volumes.remove_tree(path, self._requests[name].subject)
@@ -128,15 +132,15 @@ class CaptureVerb:
         staged = stack.enter_context(volumes.staged_directory(pool, STAGED_KIND, name, request.subject))
         return staged / f"{request.master.volume}.qcow2"
 
-    def _copy(self, name: str, step: Step, copies: t.Mapping[str, pathlib.Path]) -> None:
+    def _copy(self, name: str, step: Step, copy: pathlib.Path) -> None:
         if not isinstance(step, FlattenVolume):
             return
         subject, pool = self._requests[name].subject, self._requests[name].master.pool.path
         try:
             limit_s = limit_copying_s(step.needed_bytes)
-            qemu_img.convert(step.path, step.format, str(copies[name]), subject=subject, timeout_s=limit_s)
+            qemu_img.convert(step.path, step.format, str(copy), subject=subject, timeout_s=limit_s)
         except NoSpace as exc:
-            volumes.remove_tree(copies[name], subject)
+            volumes.remove_tree(copy, subject)
             free_bytes = volumes.count_free_bytes(pool, subject)
             raise explain_full_pool(subject, pool, needed_bytes=step.needed_bytes, free_bytes=free_bytes) from exc
 
@@ -169,15 +173,18 @@ class CaptureVerb:
 
     def _seal_copy(self, appliance: guestfs.Appliance, guest: CloneRequest, *, inspect: bool) -> dict[str, t.Any]:
         """Seal one copy; inspect it too when no other system is in the appliance to be mistaken for it."""
-        name, subject, mounts = guest.name, guest.subject, guest.mounts
+        name, subject = guest.name, self._requests[guest.name].subject
+        guest = self._prepare_guest(appliance, guest, subject)
+        mounts = guest.mounts
         if not self._options.force:
             _require_clean(appliance.list_unclean(name, mounts, subject=subject), subject)
         with private_directory() as scratch, appliance.mounted(name, mounts, subject=subject) as handle:
             told = seal_guest(
                 GuestFiles(handle, subject),
                 GuestCleaning(handle, subject, scratch),
-                UndoStore(guest.directory, subject),
+                UndoStore(guest.directory, subject) if guest.directory else None,
                 [mount.mountpoint for mount in mounts],
+                hostname=guest.hostname,
             )
         if told["secrets"] and self._options.on_secret != _REPORT:
             raise InvalidRequest(
@@ -187,21 +194,24 @@ class CaptureVerb:
             )
         return {**(appliance.inspect(subject) if inspect else {}), CAPTURED: told}
 
+    def _prepare_guest(self, _appliance: guestfs.Appliance, guest: CloneRequest, _subject: str) -> CloneRequest:
+        """Return the guest with all that is known of it."""
+        return guest
+
     def _complete(self, guest: CloneRequest, told: t.Any) -> t.Any:
         """Return all that is written down of a copy, or the error; one that is still somebody, read back, is one."""
-        try:
-            if isinstance(told, EncompassError) or "sealed" in told:
-                inspected = {}
-            else:
-                path, limit_s = guest.volumes[0].path, self._options.timeout_s
-                inspected = guestfs.inspect_image(path, "qcow2", limit_s, virt_type=self._options.virt_type)
-        except EncompassError as exc:
-            return exc
         if isinstance(told, EncompassError):
             return told
+        subject, inspected = self._requests[guest.name].subject, {}
+        if "sealed" not in told:
+            path, limit_s = guest.volumes[0].path, self._options.timeout_s
+            try:
+                inspected = guestfs.inspect_image(path, "qcow2", limit_s, virt_type=self._options.virt_type)
+            except EncompassError as exc:
+                return exc
         told = {**inspected, **told}
         left = sorted(trait for trait, is_sealed in told["sealed"].items() if not is_sealed)
-        return ToolFailed(guest.subject, f"sealed, its copy still has {', '.join(left)} of its own") if left else told
+        return ToolFailed(subject, f"sealed, its copy still has {', '.join(left)} of its own") if left else told
 
     def _publish(self, name: str, path: pathlib.Path, told: t.Mapping[str, t.Any]) -> EncompassError | None:
         request, subject = self._requests[name], self._requests[name].subject
@@ -224,7 +234,8 @@ def _require_clean(unclean: t.Sequence[str], subject: str) -> None:
         )
 
 
-def _see_capture(request: CaptureRequest) -> CaptureSeen:
+def see_master(request: CaptureRequest) -> CaptureSeen:
+    """Return what is there of the master alone."""
     subject, master = request.subject, request.master
     origin = read_origin(master, subject)
     if origin is not None and CAPTURED not in (origin.inspection or {}):
@@ -233,21 +244,25 @@ def _see_capture(request: CaptureRequest) -> CaptureSeen:
             f"the pool has another master {master.name}, of {origin.path}",
             remedy="Delete that master, or add it to the catalog.",
         )
-    published = _see_published(master, origin, subject) if origin else None
-    volume = image_files.see_file(request.clone.volumes[0].path, subject) if published is None else None
-    in_use = volume is not None and image_files.is_open_in_qemu(volume.path, subject)
-    needed_bytes = 0
-    if volume is not None and not in_use:
-        needed_bytes = qemu_img.measure(volume.path, request.clone.volumes[0].format, subject=subject)
     return CaptureSeen(
-        volume=volume,
-        in_use=in_use,
-        needed_bytes=needed_bytes,
+        volume=None,
+        in_use=False,
+        needed_bytes=0,
         free_bytes=volumes.count_free_bytes(master.pool.path, subject),
         origin=origin,
-        published=published,
+        published=_see_published(master, origin, subject) if origin else None,
         leftovers=tuple(volumes.find_leftovers(master.pool.path, STAGED_KIND).get(request.name, ())),
     )
+
+
+def _see_capture(request: CaptureRequest) -> CaptureSeen:
+    seen, disk = see_master(request), request.clone.volumes[0]
+    volume = image_files.see_file(disk.path, request.subject) if seen.published is None else None
+    if volume is None:
+        return seen
+    in_use = image_files.is_open_in_qemu(volume.path, request.subject)
+    needed_bytes = 0 if in_use else qemu_img.measure(disk.path, disk.format, subject=request.subject)
+    return dataclasses.replace(seen, volume=volume, in_use=in_use, needed_bytes=needed_bytes)
 
 
 def _see_published(master: MasterRequest, origin: Origin, subject: str) -> PublishedSeen | None:
@@ -258,18 +273,21 @@ def _see_published(master: MasterRequest, origin: Origin, subject: str) -> Publi
     return PublishedSeen(seen, image_files.read_header(seen.path, f"{subject} ({seen.path})").virtual_bytes)
 
 
-@contextlib.contextmanager
-def open_captures(params: dict[str, t.Any]) -> t.Iterator[Job]:
-    """Yield the job that the module's parameters ask for."""
-    requests = collect_by_name(KIND, [_parse_capture(entry) for entry in params["clones"]])
-    options = CaptureOptions(
+def parse_options(params: t.Mapping[str, t.Any]) -> CaptureOptions:
+    """Return what the module's parameters ask for beside the objects."""
+    return CaptureOptions(
         on_secret=params["on_secret"],
         force=params["force"],
         workers=params["workers"],
         timeout_s=params["timeout_s"],
         virt_type=params["virt_type"] if params["virt_type"] != "auto" else None,
     )
-    yield Job(CaptureVerb(requests, options), requests, presume_capture)
+
+
+def make_capture_job(params: t.Mapping[str, t.Any]) -> Job:
+    """Return the job that captures clones."""
+    requests = collect_by_name(KIND, [_parse_capture(entry) for entry in params["clones"] or ()])
+    return Job(CaptureVerb(requests, parse_options(params)), requests, presume_capture)
 
 
 def _parse_capture(entry: t.Mapping[str, t.Any]) -> CaptureRequest:

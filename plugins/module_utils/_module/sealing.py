@@ -11,9 +11,10 @@ import typing as t
 
 from .._core import secret_search
 from .._core.capture_undo import ChangedByHand, plan_undo
+from .._core.guest_changes import Change, EditHosts, SetContent
 from .._core.guest_files import ABSENT, DIRECTORY, LINK, FileState, GuestTree
-from .._core.identity import DBUS_ID
-from .._core.sealing import EMPTIED, LOGS, REMOVED, plan_logs
+from .._core.identity import DBUS_ID, HOSTNAME, HOSTS
+from .._core.sealing import EMPTIED, LOGS, OUR_SCRIPTS, REMOVED, plan_logs
 from .._drivers.undo import UndoStore
 
 
@@ -37,11 +38,22 @@ class Cleaning(t.Protocol):
 
 
 def seal_guest(
-    tree: GuestTree, cleaning: Cleaning, store: UndoStore | None, mountpoints: t.Sequence[str]
+    tree: GuestTree,
+    cleaning: Cleaning,
+    store: UndoStore | None,
+    mountpoints: t.Sequence[str],
+    *,
+    hostname: str = "",
 ) -> dict[str, t.Any]:
-    """Seal the copy; return what people have to know of it: paths and kinds, no content."""
-    clean_guest(tree, cleaning)
+    """Seal the copy; return what people have to know of it: paths and kinds, no content.
+
+    It gets ``hostname`` when nobody has kept its master's.
+    """
+    cleaning.remove(OUR_SCRIPTS)
     by_hand = undo_customization(tree, store) if store else []
+    clean_guest(tree, cleaning)
+    if hostname:
+        rename_guest(tree, hostname)
     secrets = search_secrets(cleaning)
     return {
         "changed_by_hand": [change.to_record() for change in by_hand],
@@ -77,6 +89,15 @@ def undo_customization(tree: GuestTree, store: UndoStore) -> list[ChangedByHand]
     for path in order_writes(wanted):
         tree.write(path, wanted[path])
     return by_hand
+
+
+def rename_guest(tree: GuestTree, hostname: str) -> None:
+    """Give the copy another host name."""
+    changes: dict[str, Change] = {HOSTNAME: SetContent(f"{hostname}\n".encode()), HOSTS: EditHosts(hostname)}
+    for path, change in changes.items():
+        real = tree.resolve(path)
+        if real is not None:
+            tree.write(real, change.apply(tree.read(real)))
 
 
 def order_writes(wanted: t.Mapping[str, FileState]) -> list[str]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ...module_utils._core.errors import NotFound
+from ...module_utils._core.errors import Conflict, NotFound
 from .._catalog.objects import Body, Key, Owner
 from .._catalog.store import Reading, Writing
-from .._planning.captured import IMPORTING, choose_master, complete_master, draft_master
+from .._planning.captured import IMPORTING, choose_master, complete_master, draft_donation, draft_master
 from .naming import require_clone
 from .verbs import Request, Subject, Verb, require_pool
 
@@ -52,8 +52,9 @@ class Capture(Verb):
     def absorb(self, subject: Subject, record: Body) -> dict[Key, Body | None]:
         """Return the records after the verb: a new master, and a clone that is spent."""
         master, draft = self.drafts[subject.clone_name]
-        provider = subject.clone["provider"]
-        body = complete_master(draft, record, provider=provider, clone=subject.clone, prove=self._prove)
+        clone = subject.clone
+        place = {"provider": clone["provider"], "pool": clone["pool"], "volume_name": clone["volumes"][0]["name"]}
+        body = complete_master(draft, record, **place, prove=self._prove)
         return {**super().absorb(subject, record), ("master", master): body}
 
 
@@ -88,3 +89,20 @@ def write_drafts(tx: Writing, verb: Capture, owner: Owner) -> None:
     """Write down the masters that are about to be made, so that no other clone becomes the same."""
     for name, draft in verb.drafts.values():
         tx.put("master", name, draft, verb="capture", owner=owner)
+
+
+def draft_donations(tx: Writing, provider: str, donors: t.Sequence[Body], owner: Owner) -> dict[str, tuple[Body, Body]]:
+    """Write down the masters that donors are to become; return (record, module's item) of each that is not made yet."""
+    due: dict[str, tuple[Body, Body]] = {}
+    for donor in donors:
+        name, body = draft_donation(donor)
+        known = tx.get("master", name)
+        if known is not None and known.body.get("captured_from") != body["captured_from"]:
+            raise Conflict(f"master {name}", "it is in the catalog already", remedy="Give the donor another version.")
+        if known is not None and known.body["volumes"]:
+            continue
+        pool = require_pool(tx, provider, donor.get("pool") or "default")
+        draft = known.body if known else body
+        tx.put("master", name, draft, verb="capture", owner=owner)
+        due[name] = (draft, {**donor, "pool_path": pool["path"]})
+    return due

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ...module_utils._core.errors import Conflict
+from ...module_utils._core.errors import Conflict, InvalidRequest
 from .masters import describe_replica, describe_volume, master_name
 
 Body = t.Mapping[str, t.Any]
@@ -41,13 +41,34 @@ def draft_master(clone_name: str, clone: Body, parent: Body, *, server: str | No
     }
 
 
-def complete_master(draft: Body, record: Body, *, provider: str, clone: Body, prove: bool) -> dict[str, t.Any]:
+def draft_donation(donor: Body) -> tuple[str, dict[str, t.Any]]:
+    """Return the name and the record of a master that is yet to be made of a domain that is not ours."""
+    missing = [key for key in ("domain", "function") if not donor.get(key)]
+    if missing or not str(donor.get("version", 1)).isdigit():
+        raise InvalidRequest("donor", f"it is declared as {dict(donor)}", remedy="Give domain, function and version.")
+    version = int(donor.get("version", 1))
+    body = {
+        "function": donor["function"],
+        "version": version,
+        "state": IMPORTING,
+        "volumes": [],
+        "items": [],
+        "inputs": [],
+        "replicas": [],
+        "captured_from": f"domain {donor['domain']}",
+    }
+    return master_name(donor["function"], version), body
+
+
+def complete_master(
+    draft: Body, record: Body, *, provider: str, pool: str, volume_name: str, prove: bool
+) -> dict[str, t.Any]:
     """Return the record of a captured master from what the module reports; it is available at once or once proven."""
-    volume = describe_volume(clone["volumes"][0]["name"], record)
+    volume = describe_volume(volume_name, record)
     known = draft["volumes"][0] if draft["volumes"] else volume
     if known["digest"] != volume["digest"]:
         raise Conflict(
-            f"clone {draft['captured_from']}", "its master is registered with another content than the pool has"
+            f"capture of {draft['captured_from']}", "its master is registered with another content than the pool has"
         )
     if draft["volumes"]:
         return dict(draft)
@@ -56,7 +77,7 @@ def complete_master(draft: Body, record: Body, *, provider: str, clone: Body, pr
         **{key: record[key] for key in ("hardware", "software", "layout", "source")},
         "state": UNPROVEN if prove else AVAILABLE,
         "volumes": [volume],
-        "replicas": [describe_replica(volume["name"], record, provider=provider, pool=clone["pool"])],
+        "replicas": [describe_replica(volume["name"], record, provider=provider, pool=pool)],
         "captured": record["captured"],
     }
 

@@ -22,6 +22,7 @@ from ansible_collections.encompass.images.tests.unit.plugins.plugin_utils.planni
 
 PARENT = make_master(items=[{"name": "page"}], inputs=[{"name": "greeting"}])
 CLONE = {"master": "web-server-v1", "pool": "default", "volumes": [{"name": "root"}]}
+PLACE = {"provider": "hv1", "pool": "default", "volume_name": "root"}
 RECORD = {
     "digest": "b" * 64,
     "format": "qcow2",
@@ -57,7 +58,7 @@ def test_a_clone_becomes_the_next_version_or_the_one_it_began(masters: dict[str,
 
 @pytest.mark.parametrize(("prove", "state"), [(False, "available"), (True, "unproven")])
 def test_it_inherits_from_its_parent(prove: bool, state: str) -> None:
-    body = complete_master(draft(), RECORD, provider="hv1", clone=CLONE, prove=prove)
+    body = complete_master(draft(), RECORD, **PLACE, prove=prove)
     assert (body["state"], body["version"], body["parent"], body["captured_from"]) == (state, 2, "web-server-v1", "c")
     assert (body["items"], body["inputs"], body["captured"]) == (PARENT["items"], PARENT["inputs"], {"secrets": []})
     assert body["volumes"][0]["digest"] == "b" * 64
@@ -68,13 +69,13 @@ def test_it_inherits_from_its_parent(prove: bool, state: str) -> None:
         "volumes": {"root": {"path": "/pool/x", "fingerprint": "1:2:3"}},
     }
     # A second run, which may not ask for a proof any more, changes nothing.
-    assert complete_master(body, RECORD, provider="hv1", clone=CLONE, prove=not prove) == body
+    assert complete_master(body, RECORD, **PLACE, prove=not prove) == body
     with pytest.raises(Conflict, match="another content"):
-        complete_master(body, {**RECORD, "digest": "c" * 64}, provider="hv1", clone=CLONE, prove=False)
+        complete_master(body, {**RECORD, "digest": "c" * 64}, **PLACE, prove=False)
 
 
 def test_an_unproven_master_is_had_by_its_number_alone() -> None:
-    body = complete_master(draft(), RECORD, provider="hv1", clone=CLONE, prove=True)
+    body = complete_master(draft(), RECORD, **PLACE, prove=True)
     masters = {"web-server-v1": PARENT, "web-server-v2": body}
     request = parse_deployment({"name": "web", "function": "web-server"}, "web")
     assert require_master(request, masters) == "web-server-v1"
