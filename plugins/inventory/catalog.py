@@ -14,7 +14,8 @@ author:
 description:
   - Makes a host of each server in the catalog of encompass.images. A server is a machine of a deployment with a clone.
   - Hosts are in the groups C(function_<function>), C(deployment_<name>), C(master_<name>), C(provider_<name>) and
-    C(state_<state>). Characters that a group name must not have become underscores.
+    C(state_<state>); those whose clone is in maintenance are in C(maintenance) too. Characters that a group name must
+    not have become underscores.
   - A server has the variables C(ansible_host) (its first address), C(encompass_server), C(encompass_machine) and
     C(encompass_provider), and those given as C(vars) in its deployment. Its record is found in
     C(ansible_facts.encompass) when the catalog is the fact cache too.
@@ -146,6 +147,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             value = view.get_field(field)
             if value is not None:
                 self.inventory.add_child(self.inventory.add_group(_name_group(field, value)), host)
+        if view.get_field("metastate") == "maintenance":
+            self.inventory.add_child(self.inventory.add_group("maintenance"), host)
         if any(self.get_option(name) for name in ("compose", "groups", "keyed_groups")):
             self._construct(host, view)
 

@@ -34,6 +34,13 @@ options:
     type: str
     choices: [active, inactive]
     default: active
+  power_off:
+    description:
+      - Whether a guest that does not shut down in time is switched off. With V(false) that fails instead, and the
+        guest is left running.
+    type: bool
+    default: true
+    version_added: 0.2.0
   machines:
     description: The machines, each once.
     type: list
@@ -210,6 +217,7 @@ MACHINE_SPEC = {
 ARGUMENT_SPEC = {
     "state": {"type": "str", "choices": ["active", "inactive"], "default": "active"},
     "machines": {"type": "list", "elements": "dict", "required": True, "options": MACHINE_SPEC},
+    "power_off": {"type": "bool", "default": True},
     **OPERATIONS,
     **LIBVIRT_OPTIONS,
     **WORKERS_OPTION,

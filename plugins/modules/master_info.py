@@ -33,7 +33,7 @@ options:
     type: list
     elements: int
   state:
-    description: States, of V(importing), V(available), V(deprecated) and V(removing).
+    description: States, of V(importing), V(unproven), V(available), V(deprecated) and V(removing).
     type: list
     elements: str
   current:
@@ -99,7 +99,7 @@ masters:
       description: The master's version.
       type: int
     state:
-      description: V(importing), V(available), V(deprecated) or V(removing).
+      description: V(importing), V(unproven), V(available), V(deprecated) or V(removing).
       type: str
     current:
       description: Whether it is the current version of its function.

@@ -46,9 +46,10 @@ def run(*command: object) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=120, env=environment).stdout
 
 
-def make_master(folder: Path) -> Path:
-    """Make a master with one partition, an ext4 with the files above and an ssh host key, as qcow2."""
+def make_master(folder: Path, *, data_mib: int = 0) -> Path:
+    """Make a master with one partition, an ext4 with the files above, an ssh host key and random data, as qcow2."""
     tree = folder / "tree"
+    size_mib = FILESYSTEM_MIB + data_mib + data_mib // 16
     for name, content in FILES.items():
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +57,10 @@ def make_master(folder: Path) -> Path:
     for name, target in LINKS.items():
         (tree / name).symlink_to(target)
     (tree / "etc/app.conf").chmod(0o640)
+    if data_mib:
+        with (tree / "data").open("wb") as stream:
+            for _mib in range(data_mib):
+                stream.write(os.urandom(1 << 20))
     run(
         "ssh-keygen",
         "-q",
@@ -72,10 +77,10 @@ def make_master(folder: Path) -> Path:
     )
     raw = folder / "master.raw"
     with raw.open("wb") as stream:
-        stream.truncate(OFFSET + (FILESYSTEM_MIB << 20))
+        stream.truncate(OFFSET + (size_mib << 20))
     subprocess.run(["/sbin/sfdisk", "-q", raw], input=b"label: dos\n2048,,83,*\n", check=True, timeout=60)
     options = f"offset={OFFSET},root_owner=0:0"
-    run("mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, "-E", options, raw, f"{FILESYSTEM_MIB}M")
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, "-E", options, raw, f"{size_mib}M")
     attribute = "ea_set /etc/app.conf user.origin master\nset_inode_field /etc/app.conf mtime 20200101\n"
     subprocess.run(
         ["/sbin/debugfs", "-w", "-f", "-", f"{raw}?offset={OFFSET}"], input=attribute.encode(), check=True, timeout=60

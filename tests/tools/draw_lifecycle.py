@@ -31,9 +31,10 @@ def draw_lifecycle(transitions: t.Iterable[Transition], first: str) -> str:
     """Return the diagram as a Markdown block; ``first`` is the stage that a new clone has."""
     labels: dict[tuple[str, str], list[str]] = {}
     for transition in transitions:
-        target = transition.target.value if transition.target else NOTHING
         for source in transition.sources:
-            labels.setdefault((source.value, target), []).append(transition.event.replace("_", " "))
+            target = source if transition.keeps_stage else transition.target
+            arrow = (source.value, target.value if target else NOTHING)
+            labels.setdefault(arrow, []).append(transition.event.replace("_", " "))
     arrows = [f"    {source} --> {target}: {', '.join(events)}" for (source, target), events in labels.items()]
     return "\n".join(["```mermaid", "stateDiagram-v2", f"    {NOTHING} --> {first}: reserve", *arrows, "```"])
 

@@ -56,6 +56,7 @@ class Activation:
     uuid: str = ""
     probe: Probe | None = None
     stop_timeout_s: float = 60.0
+    power_off: bool = True
     stage: str = ""
     """What the catalog says of the machine's clone; empty when nobody says."""
 
@@ -118,13 +119,16 @@ class PowerOffDomain:
 
 @dataclasses.dataclass(frozen=True)
 class StopDomain:
-    """Shut the machine down; switch it off when it does not obey in time."""
+    """Shut the machine down; switch it off when it does not obey in time, unless it must not be."""
 
     name: str
     timeout_s: float
+    power_off: bool = True
 
     def describe(self) -> str:
         """Return the step in words."""
+        if not self.power_off:
+            return f"shut down domain {self.name} by ACPI within {self.timeout_s:g} s"
         return f"shut down domain {self.name} by ACPI, switch it off when it still runs after {self.timeout_s:g} s"
 
 
@@ -138,6 +142,7 @@ def read_activation(state: str, options: t.Mapping[str, t.Any]) -> Activation:
         uuid=(options.get("uuid") or "").lower(),
         probe=probe,
         stop_timeout_s=float(options["stop_timeout_s"]),
+        power_off=bool(options.get("power_off", True)),
         stage=options.get("stage") or "",
     )
 
@@ -228,9 +233,20 @@ def plan_activation(item: Activation, seen: ActivationSeen) -> list[Step]:
 def _plan_stop(item: Activation, machine: PowerSeen | None) -> list[Step]:
     if machine is None or machine.power is Power.OFF:
         return []
+    if machine.power is Power.PAUSED and not item.power_off:
+        raise explain_obstinacy(item.name, f"it is paused ({machine.reason})")
     if machine.power is Power.PAUSED:
         return [PowerOffDomain(item.name, machine.reason)]
-    return [StopDomain(item.name, item.stop_timeout_s)]
+    return [StopDomain(item.name, item.stop_timeout_s, item.power_off)]
+
+
+def explain_obstinacy(name: str, reason: str) -> NotReady:
+    """Return the error for a machine that was not shut down and must not be switched off."""
+    return NotReady(
+        f"machine {name}",
+        f"{reason}, and it must not be switched off",
+        remedy="Shut the guest down from within and run again, or have it switched off by force.",
+    )
 
 
 def explain_silence(name: str, reason: str) -> NotReady:

@@ -26,10 +26,14 @@ class Saved:
 
 @dataclasses.dataclass(frozen=True)
 class Notebook:
-    """All that is kept of a clone: the journal, and by path the originals of the files that were changed."""
+    """All that is kept of a clone: the journal, and by path the originals of the files that were changed.
+
+    ``written`` are digests of what was made of these files: whoever finds another one knows that they changed since.
+    """
 
     journal: Journal = dataclasses.field(default_factory=Journal)
     originals: t.Mapping[str, Saved] = dataclasses.field(default_factory=dict)
+    written: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def dump_notebook(notebook: Notebook) -> dict[str, t.Any]:
@@ -44,6 +48,7 @@ def dump_notebook(notebook: Notebook) -> dict[str, t.Any]:
         "entries": [dataclasses.asdict(entry) for entry in journal.entries],
         "seed_digest": journal.seed_digest,
         "originals": {path: _dump_saved(saved) for path, saved in sorted(notebook.originals.items())},
+        "written": dict(sorted(notebook.written.items())),
     }
 
 
@@ -59,7 +64,8 @@ def load_notebook(record: t.Mapping[str, t.Any]) -> Notebook:
         entries=tuple(Entry(**{**entry, "paths": tuple(entry["paths"])}) for entry in record["entries"]),
         seed_digest=record["seed_digest"],
     )
-    return Notebook(journal, {path: _load_saved(saved) for path, saved in record["originals"].items()})
+    originals = {path: _load_saved(saved) for path, saved in record["originals"].items()}
+    return Notebook(journal, originals, record.get("written", {}))
 
 
 def _dump_saved(saved: Saved) -> dict[str, t.Any]:

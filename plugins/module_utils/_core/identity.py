@@ -35,7 +35,7 @@ _OWN_FILES = (
     "/etc/ssh/sshd_config",
     f"{_KEYS}*",
 )
-_LEFTOVERS = (
+LEFTOVERS = (
     "/etc/udev/rules.d/*persistent-net.rules",
     "/var/lib/dhcp/*lease*",
     "/var/lib/dhcp3/*lease*",
@@ -43,7 +43,7 @@ _LEFTOVERS = (
     "/var/lib/dhcpcd/*lease*",
     "/var/lib/NetworkManager/*lease*",
 )
-SURVEY = (*_OWN_FILES, *_LEFTOVERS)
+SURVEY = (*_OWN_FILES, *LEFTOVERS)
 
 _RESERVED = re.compile(
     r"/etc/(hostname|machine-id|ssh/ssh_host_.*)|/var/lib/dbus/machine-id|/var/lib/(systemd|urandom)/random-seed"
@@ -206,7 +206,7 @@ def _list_leftovers(survey: t.Collection[str]) -> list[str]:
     """Return the files that would betray the master: leases, network names, keys of types that are not made anew."""
     kept = {path for kind in choose_key_types(survey) for path in key_paths(kind)}
     # The survey may also hold what items have changed, such as /etc/os-release, which is no lease.
-    traces = [path for path in survey if any(fnmatch.fnmatchcase(path, pattern) for pattern in _LEFTOVERS)]
+    traces = [path for path in survey if any(fnmatch.fnmatchcase(path, pattern) for pattern in LEFTOVERS)]
     return sorted(path for path in {*traces, *_list_keys(survey)} - kept if not path.endswith("/"))
 
 

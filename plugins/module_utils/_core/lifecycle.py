@@ -45,6 +45,7 @@ class Metastate(str, enum.Enum):
 
 
 USABLE = (Metastate.CLEAN, Metastate.OPERATIONAL, Metastate.MAINTENANCE)
+ANY = (*USABLE, Metastate.SPENT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +61,10 @@ class State:
 
 @dataclasses.dataclass(frozen=True)
 class Transition:
-    """One row of the table. ``target`` None means that the clone is gone, ``becomes`` None that its metastate stays."""
+    """One row of the table. ``target`` None means that the clone is gone; ``becomes`` names the metastates that change.
+
+    An event with ``keeps_stage`` is about the metastate alone, and has no target.
+    """
 
     event: str
     unstable: str
@@ -69,9 +73,14 @@ class Transition:
     way_out: str
     metastates: tuple[Metastate, ...] = USABLE
     becomes: t.Mapping[Metastate, Metastate] = dataclasses.field(default_factory=dict)
+    keeps_stage: bool = False
+    wrong_metastate: str = ""
+    """What to do with a clone of another metastate; of a spent one there is nothing to be said but that."""
 
 
 _RUNNABLE = (Stage.UNASSIGNED, Stage.ASSIGNED, Stage.ATTACHED, Stage.ACTIVE)
+_OFF = (Stage.UNASSIGNED, Stage.ASSIGNED, Stage.ATTACHED)
+_IS_SPENT = "A spent clone can only be deleted"
 _FIRST_RUN = {Metastate.CLEAN: Metastate.OPERATIONAL}
 
 # What operators do ...
@@ -84,27 +93,52 @@ TRANSITIONS = (
     Transition(
         "activate", "activating", (Stage.ATTACHED,), Stage.ACTIVE, "Attach it to its machine first", becomes=_FIRST_RUN
     ),
-    Transition("deactivate", "deactivating", (Stage.ACTIVE,), Stage.ATTACHED, "It does not run"),
-    Transition("detach", "detaching", (Stage.ATTACHED,), Stage.ASSIGNED, "Deactivate it first"),
-    Transition("unassign", "unassigning", (Stage.ASSIGNED,), Stage.UNASSIGNED, "Detach it first"),
     Transition(
-        "delete",
-        "deleting",
-        (Stage.PLANNED, Stage.UNASSIGNED),
+        "reconfigure",
+        "reconfiguring",
+        _RUNNABLE,
         None,
-        "Unassign it first",
-        metastates=(*USABLE, Metastate.SPENT),
+        "Clone it first",
+        metastates=(Metastate.OPERATIONAL, Metastate.MAINTENANCE),
+        becomes={Metastate.OPERATIONAL: Metastate.MAINTENANCE},
+        keeps_stage=True,
+        wrong_metastate="Only a clone that ran can be changed into the next version: start it first",
     ),
+    Transition(
+        "capture",
+        "capturing",
+        _OFF,
+        None,
+        "Shut it down and deactivate it first",
+        metastates=(Metastate.MAINTENANCE, Metastate.SPENT),
+        becomes={Metastate.MAINTENANCE: Metastate.SPENT},
+        keeps_stage=True,
+        wrong_metastate="Only a clone in maintenance is captured: move it there first (encompass.images.maintain)",
+    ),
+    # What leads down is open to a spent clone too, which may have been captured while its machine is still defined.
+    Transition("deactivate", "deactivating", (Stage.ACTIVE,), Stage.ATTACHED, "It does not run", metastates=ANY),
+    Transition("detach", "detaching", (Stage.ATTACHED,), Stage.ASSIGNED, "Deactivate it first", metastates=ANY),
+    Transition("unassign", "unassigning", (Stage.ASSIGNED,), Stage.UNASSIGNED, "Detach it first", metastates=ANY),
+    Transition("delete", "deleting", (Stage.PLANNED, Stage.UNASSIGNED), None, "Unassign it first", metastates=ANY),
     # ... and what is found to have happened behind our back.
-    Transition("found_stopped", "", (Stage.ACTIVE,), Stage.ATTACHED, "Run discover"),
-    Transition("found_running", "", (Stage.ASSIGNED, Stage.ATTACHED), Stage.ACTIVE, "Run discover", becomes=_FIRST_RUN),
-    Transition("found_undefined", "", (Stage.ATTACHED, Stage.ACTIVE), Stage.ASSIGNED, "Run discover"),
+    Transition("found_stopped", "", (Stage.ACTIVE,), Stage.ATTACHED, "Run discover", metastates=ANY),
+    Transition(
+        "found_running",
+        "",
+        (Stage.ASSIGNED, Stage.ATTACHED),
+        Stage.ACTIVE,
+        "Run discover",
+        metastates=ANY,
+        becomes=_FIRST_RUN,
+    ),
+    Transition("found_undefined", "", (Stage.ATTACHED, Stage.ACTIVE), Stage.ASSIGNED, "Run discover", metastates=ANY),
     Transition(
         "found_missing",
         "",
         _RUNNABLE,
         Stage.PLANNED,
         "Run discover",
+        metastates=ANY,
         becomes={Metastate.OPERATIONAL: Metastate.CLEAN, Metastate.MAINTENANCE: Metastate.CLEAN},
     ),
 )
@@ -128,9 +162,8 @@ def advance(subject: str, state: State, event: str) -> State | None:
     """
     transition = BY_EVENT[event]
     if state.metastate not in transition.metastates:
-        raise TransitionRefused(
-            subject, f"cannot {event} it: it is {state}", remedy="A spent clone can only be deleted."
-        )
+        remedy = _IS_SPENT if state.metastate is Metastate.SPENT else transition.wrong_metastate
+        raise TransitionRefused(subject, f"cannot {event} it: it is {state}", remedy=f"{remedy}.")
     if state.stage not in transition.sources:
         wanted = " or ".join(stage.value for stage in transition.sources)
         raise TransitionRefused(
@@ -138,9 +171,10 @@ def advance(subject: str, state: State, event: str) -> State | None:
             f"cannot {event} it: it is {state}, and {event} starts from {wanted}",
             remedy=f"{transition.way_out}.",
         )
-    if transition.target is None:
-        return None
-    return State(transition.becomes.get(state.metastate, state.metastate), transition.target)
+    metastate = transition.becomes.get(state.metastate, state.metastate)
+    if transition.keeps_stage:
+        return State(metastate, state.stage)
+    return State(metastate, transition.target) if transition.target else None
 
 
 def is_done(state: State, event: str) -> bool:
@@ -149,6 +183,8 @@ def is_done(state: State, event: str) -> bool:
     Customization leads nowhere, so it is never done by the stage alone.
     """
     transition = BY_EVENT[event]
+    if transition.keeps_stage:
+        return state.metastate in transition.becomes.values()
     if transition.target is None or transition.target in transition.sources:
         return False
     rank, target, source = (_ORDER.index(stage) for stage in (state.stage, transition.target, transition.sources[0]))

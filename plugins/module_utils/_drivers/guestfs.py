@@ -106,6 +106,30 @@ class Appliance:
                 with contextlib.suppress(RuntimeError):
                     handle.umount_all()
 
+    def list_unclean(self, guest: str, file_systems: t.Sequence[FileSystem], *, subject: str) -> list[str]:
+        """Return where file systems are mounted whose journal has to be replayed: they were in use to the last.
+
+        Only ext tells that before it is mounted.
+        """
+        with explained(subject):
+            return [
+                place.mountpoint
+                for place in file_systems
+                if place.filesystem in ("ext3", "ext4")
+                and "needs_recovery"
+                in self.handle.tune2fs_l(self._find_device(guest, place.device, subject))["Filesystem features"]
+            ]
+
+    def inspect(self, subject: str) -> dict[str, t.Any]:
+        """Return what ``inspect_image`` does, of the only guest in this appliance."""
+        with explained(subject):
+            return _inspect(self.handle, subject)
+
+    def release(self, subject: str) -> None:
+        """Unmount what inspecting has mounted."""
+        with explained(subject):
+            self.handle.umount_all()
+
     def _find_device(self, guest: str, device: str, subject: str) -> str:
         subvolume, name, rest = t.cast("re.Match[str]", re.fullmatch(r"(btrfsvol:)?([^/]*)(.*)", device)).groups()
         plain = re.fullmatch(r"sd([a-z])(\d*)", name)
@@ -212,7 +236,8 @@ def _launch_once(disks: t.Sequence[tuple[Disk, str]], subject: str, *, read_only
             handle.set_backend_setting("force_tcg", "1")
         for disk, label in disks:
             # cachemode=writeback: what a guest has flushed is on the host's disk, also when a later one kills us all.
-            options = {} if read_only else {"cachemode": "writeback"}
+            # discard: what a file system gives back (fstrim) is given back by the image as well.
+            options = {} if read_only else {"cachemode": "writeback", "discard": "besteffort"}
             handle.add_drive_opts(disk.path, format=disk.format, readonly=read_only, label=label, **options)
         handle.launch()
     return handle

@@ -20,6 +20,7 @@ from .._core.activation import (
     StartDomain,
     StopDomain,
     diff_activation,
+    explain_obstinacy,
     explain_silence,
     plan_activation,
     presume_activation,
@@ -154,6 +155,8 @@ class ActivateVerb:
             self._stopped.setdefault(step.name, "shut down")
             return True
         now = time.monotonic()
+        if now - since >= step.timeout_s and not step.power_off:
+            raise explain_obstinacy(step.name, f"it still runs {step.timeout_s:g} s after it was asked to shut down")
         if now - since >= step.timeout_s:
             self._host.power_off(step.name)
             self._stopped[step.name] = "destroyed"
@@ -179,7 +182,9 @@ def _is_running(power: PowerSeen | EncompassError | None) -> bool:
 @contextlib.contextmanager
 def open_activations(params: dict[str, t.Any]) -> t.Iterator[Job]:
     """Yield the job that the module's parameters ask for."""
-    requests = [read_activation(params["state"], entry) for entry in params["machines"]]
+    requests = [
+        read_activation(params["state"], {**entry, "power_off": params["power_off"]}) for entry in params["machines"]
+    ]
     with open_host(params["uri"], timeout_s=params["timeout_s"]) as host:
         yield Job(
             ActivateVerb(host, workers=params["workers"]), collect_by_name("machine", requests), presume_activation

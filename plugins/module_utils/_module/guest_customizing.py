@@ -13,6 +13,7 @@ import secrets
 import typing as t
 
 from .._core import firstboot, identity
+from .._core.capture_undo import digest_state
 from .._core.customization import (
     BEGUN,
     ApplyItem,
@@ -77,6 +78,8 @@ class GuestCustomizing:
         wanted = {path: draft.read(path) for path in stale}
         for path in stale:
             require_restorable(self._request.subject, path, draft.read_original(path), wanted[path])
+        written = {path: digest_state(wanted[path]) for path in stale if path not in self._rebuilds}
+        self._notebook = dataclasses.replace(self._notebook, written={**self._notebook.written, **written})
         self._begin({path: draft.read_original(path) for path in stale}, (own, entries), material)
         found = {path: draft.read_found(path) for path in stale}
         self._write_files(tree, found, {path: wanted[path] for path in stale if path not in self._rebuilds})
@@ -117,7 +120,8 @@ class GuestCustomizing:
             own = dataclasses.replace(own, state=APPLIED)
         used = {path for entry in entries for path in entry.paths} | set(own.paths if own else ())
         kept = {path: saved for path, saved in originals.items() if path in used}
-        self._store.replace(Notebook(Journal(own, entries, journal.seed_digest), kept))
+        written = {path: digest for path, digest in self._notebook.written.items() if path in kept}
+        self._store.replace(Notebook(Journal(own, entries, journal.seed_digest), kept, written))
 
     def describe_changes(self) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
         """Return the files that changed, by item and path, before and after; secrets are left out."""
@@ -204,7 +208,8 @@ class GuestCustomizing:
             identity_entry = dataclasses.replace(identity_entry, state=BEGUN)
         kept = dict(self._notebook.originals)
         kept.update({p: self._store.save_original(p, state) for p, state in originals.items() if p not in kept})
-        self._notebook = Notebook(Journal(identity_entry, (*entries, *doubtful), journal.seed_digest), kept)
+        noted = Journal(identity_entry, (*entries, *doubtful), journal.seed_digest)
+        self._notebook = Notebook(noted, kept, self._notebook.written)
         self._store.replace(self._notebook)
 
     def _write_files(

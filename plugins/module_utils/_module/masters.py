@@ -128,7 +128,7 @@ class MasterVerb:
 
     def _see_master(self, request: MasterRequest, subject: str) -> MasterSeen:
         pool = request.pool
-        origin = _read_origin(request, subject)
+        origin = read_origin(request, subject)
         seen = MasterSeen(
             published=None,
             origin=origin,
@@ -222,7 +222,7 @@ class MasterVerb:
         self._publish(request, step, path, subject)
 
     def _publish(self, request: MasterRequest, step: ImportVolume, path: pathlib.Path, subject: str) -> None:
-        """Write down the file's origin, then give the file its name: what has a name has an origin."""
+        """Refuse other bytes than those that are registered, then publish the file."""
         digest = image_files.hash_file(str(path), subject)
         if step.expected_digest not in ("", digest):
             raise MasterChanged(
@@ -230,20 +230,11 @@ class MasterVerb:
                 f"importing {step.source.path} again gave {digest}, registered is {step.expected_digest}",
                 remedy="Give the image that the master was made of, or import this one as a new version.",
             )
-        target = request.pool.master_file(digest)
-        made = image_files.see_file(str(path), subject)
-        there = image_files.see_file(target, subject)
-        if there is not None and self._hash(there, subject) != digest:
-            raise MasterChanged(subject, f"{target} is there, but does not hold what its name says")
-        fingerprint = there.fingerprint if there else made.fingerprint if made else ""
-        origin = Origin(
-            digest, fingerprint, step.source.path, step.format, step.sha256, step.source.fingerprint, inspection=None
-        )
-        _write_origin(request, origin, path.parent, subject)
-        volumes.publish_file(path, target, subject)
+        origin = Origin(digest, "", step.source.path, step.format, step.sha256, step.source.fingerprint)
+        publish_volume(request, path, origin, subject)
 
     def _inspect(self, request: MasterRequest, staged: pathlib.Path, subject: str) -> None:
-        origin = _read_origin(request, subject)
+        origin = read_origin(request, subject)
         digest = request.digest or (origin.digest if origin else "")
         seen = image_files.see_file(request.pool.master_file(digest), subject)
         if seen is None:
@@ -251,7 +242,7 @@ class MasterVerb:
         told = guestfs.inspect_image(seen.path, "qcow2", self._timeout_s)
         if origin is None or origin.digest != digest:
             origin = Origin(digest, seen.fingerprint, request.source, request.format, request.sha256, "")
-        _write_origin(request, dataclasses.replace(origin, inspection=told), staged, subject)
+        write_origin(request, dataclasses.replace(origin, inspection=told), staged, subject)
 
 
 def _require_unchanged(seen: FileSeen, subject: str) -> None:
@@ -264,7 +255,8 @@ def _require_unchanged(seen: FileSeen, subject: str) -> None:
         )
 
 
-def _read_origin(request: MasterRequest, subject: str) -> Origin | None:
+def read_origin(request: MasterRequest, subject: str) -> Origin | None:
+    """Return what is written down of the master's origin; None when nothing is."""
     path = request.pool.origin_file(request.name)
     stored = volumes.read_json(path, subject)
     try:
@@ -273,9 +265,22 @@ def _read_origin(request: MasterRequest, subject: str) -> Origin | None:
         raise ToolFailed(subject, f"{path} lacks {exc}", remedy="Delete the file and run again.") from exc
 
 
-def _write_origin(request: MasterRequest, origin: Origin, staged: pathlib.Path, subject: str) -> None:
+def write_origin(request: MasterRequest, origin: Origin, staged: pathlib.Path, subject: str) -> None:
+    """Replace at once what is written down of the master's origin."""
     path = request.pool.origin_file(request.name)
     volumes.write_json(origin.to_json(), path, staged / "origin.json", subject)
+
+
+def publish_volume(request: MasterRequest, path: pathlib.Path, origin: Origin, subject: str) -> None:
+    """Write down a finished file's origin, then give the file its name: what has a name has an origin."""
+    target = request.pool.master_file(origin.digest)
+    made = image_files.see_file(str(path), subject)
+    there = image_files.see_file(target, subject)
+    if there is not None and image_files.hash_file(target, subject) != origin.digest:
+        raise MasterChanged(subject, f"{target} is there, but does not hold what its name says")
+    fingerprint = there.fingerprint if there else made.fingerprint if made else ""
+    write_origin(request, dataclasses.replace(origin, published_fingerprint=fingerprint), path.parent, subject)
+    volumes.publish_file(path, target, subject)
 
 
 def _find_sharers(request: MasterRequest, digest: str) -> tuple[str, ...]:

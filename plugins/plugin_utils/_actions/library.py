@@ -12,7 +12,7 @@ import typing as t
 from ...module_utils._core.errors import Conflict, InvalidRequest, NotFound
 from .._catalog.objects import Body, Owner
 from .._catalog.store import Writing
-from .._planning.masters import master_name
+from .._planning.masters import describe_replica, describe_volume, master_name
 from .._planning.versions import (
     USABLE,
     Records,
@@ -206,7 +206,7 @@ class Library:
         """Enter what the module found; ``wish`` is the version that the task wants to be current."""
         body, pool = self.require(name), self.pool(entry["pool"])
         before = self.find_current(entry["function"])
-        volume = _describe_volume(entry, record)
+        volume = describe_volume(entry.get("volume") or "root", record)
         known = body["volumes"][0] if body["volumes"] else volume
         if known["digest"] != volume["digest"]:
             raise Conflict(
@@ -214,8 +214,7 @@ class Library:
                 f"it is registered with another content (sha256 {known['digest'][:12]}, here {volume['digest'][:12]})",
                 remedy="Give the new content a new version.",
             )
-        place = {"path": record["path"], "fingerprint": record["fingerprint"]}
-        replica = {"provider": self._provider, "pool": pool["pool"], "volumes": {volume["name"]: place}}
+        replica = describe_replica(volume["name"], record, provider=self._provider, pool=pool["pool"])
         others = [other for other in body["replicas"] if other is not find_replica(body, self._provider, pool)]
         is_new = body["state"] not in USABLE
         after = {
@@ -352,11 +351,6 @@ class Library:
             self._tx.delete("profile", name, verb="remove", owner=self._owner)
         self._write("master", name, None, "remove")
         del self.masters[name]
-
-
-def _describe_volume(entry: Body, record: Body) -> Body:
-    sizes = {key: record[key] for key in ("digest", "format", "virtual_bytes", "allocated_bytes")}
-    return {"name": entry.get("volume") or "root", **sizes}
 
 
 def name_of(entry: Body) -> str:

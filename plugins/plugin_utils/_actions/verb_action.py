@@ -31,6 +31,7 @@ class VerbAction(CatalogAction):
 
     module: str
     default_state: str
+    own_options: t.AbstractSet[str] = _OWN_OPTIONS
 
     def perform(self) -> dict[str, t.Any]:
         """Run the verb on the items that are due."""
@@ -79,11 +80,12 @@ class VerbAction(CatalogAction):
             stack.enter_context(end_with_run())
             for identifier in (operation.id, *batch.outer):
                 stack.enter_context(Heartbeat(self.catalog, identifier, LEASE_S, LONGEST_S))
-            options = {key: value for key, value in self._task.args.items() if key not in _OWN_OPTIONS}
+            options = {key: value for key, value in self._task.args.items() if key not in self.own_options}
             verb = batch.verb
+            state = {"state": verb.state} if verb.state else {}
             result: dict[str, t.Any] = self._execute_module(
                 module_name=f"encompass.images.{verb.module}",
-                module_args={**options, **verb.fixed_options, "state": verb.state, verb.option: batch.items},
+                module_args={**options, **verb.fixed_options, **state, verb.option: batch.items},
                 task_vars=self.task_vars,
             )
         if "objects" in result:

@@ -130,7 +130,7 @@ class Clone(Verb):
         clone = subject.clone
         pool = require_pool(reading, clone["provider"], clone["pool"])
         master = reading.require("master", clone["master"]).body
-        if master["state"] not in ("available", "deprecated"):
+        if master["state"] not in ("available", "deprecated", "unproven"):
             raise InvalidRequest(f"master {clone['master']}", f"it cannot be cloned: it is {master['state']}")
         replica = find_replica(clone["master"], master, clone["provider"], pool)
         return {

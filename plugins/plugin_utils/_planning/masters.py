@@ -13,7 +13,7 @@ import typing as t
 from ...module_utils._core.errors import InvalidRequest
 from .rendering import RENDERED
 from .request import CURRENT, DeploymentRequest
-from .versions import USABLE, find_current
+from .versions import UNPROVEN, USABLE, find_current
 
 Body = t.Mapping[str, t.Any]
 
@@ -23,13 +23,27 @@ def master_name(function: str, version: int) -> str:
     return f"{function}-v{version}"
 
 
+def describe_volume(name: str, record: Body) -> dict[str, t.Any]:
+    """Return a master's volume as its record has it, from what the module reports."""
+    return {"name": name, **{key: record[key] for key in ("digest", "format", "virtual_bytes", "allocated_bytes")}}
+
+
+def describe_replica(volume: str, record: Body, *, provider: str, pool: str) -> dict[str, t.Any]:
+    """Return where a provider has a master's volume, as the master's record has it."""
+    place = {"path": record["path"], "fingerprint": record["fingerprint"]}
+    return {"provider": provider, "pool": pool, "volumes": {volume: place}}
+
+
 def require_master(request: DeploymentRequest, masters: t.Mapping[str, Body], functions: t.Mapping[str, Body]) -> str:
-    """Return the name of the master that a deployment asks for."""
+    """Return the name of the master that a deployment asks for.
+
+    One that is deprecated or has yet to prove itself is had by its number alone.
+    """
     subject = f"deployment {request.name}"
     versions = {
         body["version"]: name
         for name, body in masters.items()
-        if body["function"] == request.function and body["state"] in USABLE
+        if body["function"] == request.function and body["state"] in (*USABLE, UNPROVEN)
     }
     if not versions:
         known = sorted({body["function"] for body in masters.values() if body["state"] == "available"})

@@ -16,6 +16,9 @@ Bodies = t.Mapping[str, Body]
 USABLE = ("available", "deprecated")
 """States of masters that can be cloned."""
 
+UNPROVEN = "unproven"
+"""State of a captured master that servers follow only once it is published."""
+
 _NAMED = 5
 _HARDWARE = {"arch": "x86_64", "disk_bus": "virtio", "min_cpus": 1, "min_memory_mib": 256}
 

@@ -64,7 +64,7 @@ def test_every_stage_is_reached_and_left() -> None:
 
 @pytest.mark.parametrize(("event", "stage"), list(itertools.product(BY_EVENT, Stage)))
 def test_what_the_table_does_not_name_is_refused(event: str, stage: Stage) -> None:
-    state = State(Metastate.CLEAN, stage)
+    state = State(BY_EVENT[event].metastates[0], stage)
     if stage in BY_EVENT[event].sources:
         advance("clone c", state, event)
         return
@@ -77,8 +77,47 @@ def test_what_the_table_does_not_name_is_refused(event: str, stage: Stage) -> No
 def test_a_spent_clone_can_only_be_deleted() -> None:
     spent = State(Metastate.SPENT, Stage.UNASSIGNED)
     assert advance("clone c", spent, "delete") is None
-    with pytest.raises(TransitionRefused, match="only be deleted"):
-        advance("clone c", spent, "assign")
+    for event in ("assign", "customize", "attach", "activate", "reconfigure"):
+        with pytest.raises(TransitionRefused, match="only be deleted"):
+            advance("clone c", spent, event)
+
+
+@pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.PLANNED])
+def test_a_clone_that_ran_goes_to_maintenance_at_any_stage(stage: Stage) -> None:
+    wanted = State(Metastate.MAINTENANCE, stage)
+    assert advance("clone c", State(Metastate.OPERATIONAL, stage), "reconfigure") == wanted
+    assert is_done(wanted, "reconfigure")
+    with pytest.raises(TransitionRefused, match=r"it is clean/.*Only a clone that ran"):
+        advance("clone c", State(Metastate.CLEAN, stage), "reconfigure")
+
+
+@pytest.mark.parametrize("stage", [Stage.UNASSIGNED, Stage.ASSIGNED, Stage.ATTACHED])
+def test_capture_is_the_only_way_out_of_maintenance(stage: Stage) -> None:
+    state = State(Metastate.MAINTENANCE, stage)
+    assert advance("clone c", state, "capture") == State(Metastate.SPENT, stage)
+    assert is_done(State(Metastate.SPENT, stage), "capture")
+    keeping = {"clone", "assign", "customize", "restore", "attach", "activate", "reconfigure"}
+    kept = {event for event in keeping & set(BY_EVENT) if stage in BY_EVENT[event].sources}
+    assert {advance("clone c", state, event).metastate for event in kept} == {Metastate.MAINTENANCE}
+
+
+@pytest.mark.parametrize("metastate", [Metastate.CLEAN, Metastate.OPERATIONAL])
+def test_only_a_clone_in_maintenance_is_captured(metastate: Metastate) -> None:
+    with pytest.raises(TransitionRefused, match="Only a clone in maintenance is captured"):
+        advance("clone c", State(metastate, Stage.ATTACHED), "capture")
+
+
+def test_a_running_clone_is_not_captured() -> None:
+    with pytest.raises(TransitionRefused, match="capture starts from unassigned or assigned or attached"):
+        advance("clone c", State(Metastate.MAINTENANCE, Stage.ACTIVE), "capture")
+
+
+def test_a_spent_clone_is_taken_down_from_wherever_it_is() -> None:
+    state: State | None = State(Metastate.SPENT, Stage.ACTIVE)
+    for event in DOWN:
+        assert state is not None
+        state = advance("clone c", state, event)
+    assert state is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make masters of clones in maintenance."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ..module_utils._core.errors import InvalidRequest
+from ..plugin_utils._actions.base import LEASE_S
+from ..plugin_utils._actions.batch import Batch
+from ..plugin_utils._actions.capturing import Capture, draft_donations, name_clones, write_drafts
+from ..plugin_utils._actions.lifeline import end_with_run
+from ..plugin_utils._actions.verb_action import LONGEST_S, VerbAction
+from ..plugin_utils._actions.verbs import Request, Verb
+from ..plugin_utils._catalog.heartbeat import Heartbeat
+from ..plugin_utils._catalog.objects import Body, Operation
+from ..plugin_utils._planning.captured import complete_master, draft_donation
+
+
+class ActionModule(VerbAction):
+    """The life cycle's capture, on a batch of clones."""
+
+    module = "capture"
+    default_state = ""
+    own_options = VerbAction.own_options | {"prove"}
+
+    def perform(self) -> dict[str, t.Any]:
+        """Capture the clones that are due, and say which master each became."""
+        if self._task.args.get("donors"):
+            return self._take_donations()
+        self._gone: dict[str, str] = {}
+        self._verb = Capture(prove=boolean(self._task.args.get("prove", False)))
+        result = super().perform()
+        drafts = {clone: master for clone, (master, _draft) in self._verb.drafts.items()}
+        made = [item["name"] for item in result["objects"] if not item["failed"]] if "objects" in result else []
+        return {**result, "masters": {**self._gone, **{name: drafts[name] for name in made}}}
+
+    def _choose_verb(self) -> Verb:
+        return self._verb
+
+    def _begin(self, batch: Batch, items: t.Sequence[Body]) -> Operation | None:
+        """Lease the clones, and the masters that they become, which are written down before anything is made."""
+        owner = self.task_owner()
+        request = Request({}, self.catalog.uuid)
+        with self.catalog.transaction() as tx:
+            found, self._gone = name_clones(tx, items)
+            for item in found:
+                batch.add(tx, item, request)
+                write_drafts(tx, self._verb, owner)
+            if not batch.subjects:
+                return None
+            return tx.begin(
+                batch.verb.event,
+                [*batch.targets, *(("master", master) for master, _draft in self._verb.drafts.values())],
+                owner=owner,
+                intent={"provider": self.host, "items": sorted(batch.subjects)},
+                lease_s=LEASE_S,
+                alongside=batch.outer,
+            )
+
+    def _take_donations(self) -> dict[str, t.Any]:
+        """Make masters of domains that are not ours; nothing else in the catalog is about them."""
+        if self._task.args.get("clones"):
+            raise InvalidRequest("capture", "both clones and donors are given", remedy="Take two tasks.")
+        donors, owner = self.get_list("donors"), self.task_owner()
+        named = {f"domain {donor.get('domain')}": draft_donation(donor)[0] for donor in donors}
+        with self.catalog.transaction() as tx:
+            due = draft_donations(tx, self.host, donors, owner)
+            targets = [("master", name) for name in due]
+            operation = tx.begin("capture", targets, owner=owner, lease_s=LEASE_S) if due else None
+        result: dict[str, t.Any] = {"changed": False, "objects": []}
+        if operation is not None:
+            result = self._run_donations(operation, due)
+        return {**result, "masters": named}
+
+    def _run_donations(self, operation: Operation, due: t.Mapping[str, tuple[Body, Body]]) -> dict[str, t.Any]:
+        options = {key: value for key, value in self._task.args.items() if key not in ("donors", "clones", "prove")}
+        with end_with_run(), Heartbeat(self.catalog, operation.id, LEASE_S, LONGEST_S):
+            result: dict[str, t.Any] = self._execute_module(
+                module_name="encompass.images.capture",
+                module_args={**options, "donors": [item for _draft, item in due.values()]},
+                task_vars=self.task_vars,
+            )
+        if "objects" not in result:
+            if "subject" in result:
+                self.catalog.abort(operation.id)  # refused before anything was touched
+            return result
+        bodies, errors = {}, {}
+        prove = boolean(self._task.args.get("prove", False))
+        for answer in result["objects"]:
+            draft, item = due[answer["name"]]
+            key = ("master", answer["name"])
+            if answer["failed"]:
+                errors[key] = {field: answer.get(field, "") for field in ("msg", "subject", "problem", "remedy")}
+            else:
+                place = {"provider": self.host, "pool": item.get("pool") or "default", "volume_name": "root"}
+                bodies[key] = complete_master(draft, answer["record"], **place, prove=prove)
+        self.catalog.commit(operation.id, bodies, errors=errors)
+        return result

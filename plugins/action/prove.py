@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Have captured masters prove themselves."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..module_utils._core.errors import InvalidRequest
+from ..plugin_utils._actions.base import CatalogAction
+from ..plugin_utils._catalog.objects import Body
+from ..plugin_utils._catalog.store import Writing
+from ..plugin_utils._planning.captured import AVAILABLE
+from ..plugin_utils._planning.versions import UNPROVEN
+
+
+class ActionModule(CatalogAction):
+    """Makes a master available when servers of it are active, by the catalog's own records."""
+
+    def perform(self) -> dict[str, t.Any]:
+        """Look at the proof of each master; one without it stays as it is, with the reason."""
+        problems: list[str] = []
+        changed = False
+        for proof in self.get_list("proofs"):
+            with self.catalog.transaction() as tx:
+                row = tx.require("master", str(proof["master"]))
+                if row.body["state"] != UNPROVEN:
+                    continue
+                problem = find_problem(tx, row.name, str(proof["deployment"]))
+                body = {**row.body, "last_error": problem, "state": UNPROVEN if problem else AVAILABLE}
+                changed |= body != row.body
+                tx.put("master", row.name, body, verb="prove", owner=self.task_owner())
+            problems += [f"master {row.name}: {problem['msg']}"] if problem else []
+        result: dict[str, t.Any] = {"changed": changed, "problems": problems}
+        if problems:
+            result.update(failed=True, msg="; ".join(problems))
+        return result
+
+
+def find_problem(tx: Writing, master: str, deployment: str) -> Body | None:
+    """Return why the deployment's servers prove nothing of the master; None when they do."""
+    machines = tx.find("machine", deployment=deployment)
+    clones = [tx.require("clone", row.body["clone"]).body for row in machines if row.body.get("clone")]
+    if not clones:
+        error = InvalidRequest(
+            f"deployment {deployment}", "it has no servers, so nothing is proved", remedy="Deploy it first."
+        )
+        return error.to_record()
+    for clone in clones:
+        if clone["master"] != master:
+            return InvalidRequest(f"deployment {deployment}", f"its servers are of {clone['master']}").to_record()
+        if clone["stage"] != "active":
+            error = InvalidRequest(
+                f"deployment {deployment}", f"its server did not become active, it is {clone['stage']}"
+            )
+            return clone.get("last_error") or error.to_record()
+    return None

@@ -1,0 +1,333 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make masters of clones in maintenance."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: capture
+short_description: Make masters of clones in maintenance, or of foreign domains
+version_added: 0.2.0
+author:
+  - The encompass.images authors (@encompass-images)
+description:
+  - Makes the next version of its master of each clone. Items, inputs and hardware are those of the master that it is a
+    clone of. The clone is spent then; it can only be deleted.
+  - The clone itself is never written to. Its volume is copied with all that it is based on, and the copy is sealed. The
+    file systems of all copies are opened in one appliance of libguestfs; the host's kernel mounts nothing.
+  - Sealing takes the customization back that the clone was given, as far as nobody has changed it since by hand; what
+    was changed by hand is kept and reported, but for the identity and for what held a secret input. It empties the
+    machine-id, and removes ssh host keys, random seeds, DHCP leases, network names, cloud-init's instance data, logs,
+    caches, temporary files and shell histories. What file systems do not use is given back.
+  - It looks for secrets in C(/etc), C(/root) and C(/home) and reports paths and kinds, never contents.
+  - The copy is inspected, and refused when it still is somebody. Then it is published under the digest of its content.
+    A run that is killed leaves nothing but what the next one finishes or removes.
+  - Options that are filled in from the catalog need not be given, and the masters are registered there.
+extends_documentation_fragment:
+  - encompass.images.attributes
+  - encompass.images.operations
+requirements:
+  - libguestfs with its Python binding on the provider (python3-guestfs)
+  - qemu-img on the provider
+options:
+  clones:
+    description: The clones, each once. They must be in maintenance and must not run.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The clone's name, or that of the server that runs it.
+        type: str
+        required: true
+      master:
+        description:
+          - The name of the new master.
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: str
+      pool_path:
+        description:
+          - The directory of the pool.
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: str
+      directory:
+        description:
+          - Where the clone's volume is, and what its customization kept.
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: str
+      volumes:
+        description:
+          - The clone's volume; there must be one.
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: The volume's name.
+            type: str
+            required: true
+          path:
+            description: Its file.
+            type: str
+            required: true
+          format:
+            description: Its format. It is never probed.
+            type: str
+            required: true
+      layout:
+        description:
+          - The file systems of the master, as its inspection found them.
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: dict
+      hardware:
+        description:
+          - What the master asks of a machine, which the new one asks too.
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: dict
+      stage:
+        description:
+          - The stage of the clone according to the catalog.
+          - In check mode the steps that come before in a play are only planned; the module goes by this then.
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: str
+        choices: [planned, unassigned, assigned, attached, active]
+  donors:
+    description:
+      - Domains of the provider that are not ours, each to become a master; instead of O(clones).
+      - A domain that runs goes on running. libvirt copies its disk as it is at one moment, so that the master is what
+        would have been left by a crash at that moment. Nothing of the domain changes, and no job or snapshot stays.
+      - A master that is in the catalog already is left alone. Items and inputs are added to it by
+        M(encompass.images.master), which needs no C(source) for a master that is there.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      domain:
+        description: The domain's name. It must have one disk, in a file or device.
+        type: str
+        required: true
+      function:
+        description: What servers of the master are for.
+        type: str
+        required: true
+      version:
+        description: The master's version.
+        type: int
+        default: 1
+      pool:
+        description: The pool that the master goes to.
+        type: str
+        default: default
+      pool_path:
+        description:
+          - The directory of the pool.
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: str
+      arch:
+        description: The processor architecture that the master needs.
+        type: str
+        default: x86_64
+      firmware:
+        description: The firmware that boots it. When it is not given, the image tells.
+        type: str
+        choices: [bios, uefi]
+      disk_bus:
+        description: The bus of its disk.
+        type: str
+        choices: [virtio, scsi, sata]
+        default: virtio
+      min_cpus:
+        description: The least number of processors.
+        type: int
+        default: 1
+      min_memory_mib:
+        description: The least memory, in MiB.
+        type: int
+        default: 256
+  uri:
+    description: How libvirt is reached from the provider itself, for O(donors).
+    type: str
+    default: qemu:///system
+  on_secret:
+    description:
+      - What to do when a copy holds secrets. V(report) names them in the result and in the master's record, V(fail)
+        makes nothing of that clone.
+    type: str
+    choices: [report, fail]
+    default: report
+  force:
+    description:
+      - Whether to capture a clone that was not shut down cleanly, as if after a crash. Only file systems of type ext3
+        and ext4 tell.
+    type: bool
+    default: false
+  prove:
+    description:
+      - Whether the master has to prove itself before it is available. Until then its state is V(unproven), and it is
+        cloned only for a deployment that names its version. See P(encompass.images.prove#module).
+      - This is for the action plugin; the module itself does not look at it.
+    type: bool
+    default: false
+  virt_type:
+    description: How the appliance runs. V(auto) tries KVM first.
+    type: str
+    choices: [auto, kvm, qemu]
+    default: auto
+  timeout_s:
+    description: How long sealing may take for one appliance, in seconds. Copying may take as long as the size warrants.
+    type: float
+    default: 900
+  workers:
+    description: How many clones are copied at the same time.
+    type: int
+    default: 2
+"""
+
+EXAMPLES = r"""
+- name: Make the next version of what was changed in maintenance
+  encompass.images.capture:
+    clones:
+      - name: web-server-maintenance-1
+
+- name: Make a master of a domain that has nothing to do with this collection
+  encompass.images.capture:
+    donors:
+      - domain: old-shop
+        function: shop
+        min_memory_mib: 1024
+
+- name: The first again, but not with a private key in it
+  encompass.images.capture:
+    on_secret: fail
+    clones:
+      - name: web-server-maintenance-1
+"""
+
+RETURN = r"""
+masters:
+  description: The masters by the names of the clones that they were captured from, now or before.
+  returned: always
+  type: dict
+  sample:
+    web-server-v1-4: web-server-v2
+objects:
+  description: What became of each clone.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The clone's name.
+      type: str
+      returned: always
+    changed:
+      description: Whether something was or would be done.
+      type: bool
+      returned: always
+    failed:
+      description: Whether it failed.
+      type: bool
+      returned: always
+    msg:
+      description: What failed and what to do about it.
+      type: str
+      returned: when the item failed
+    steps:
+      description: What was or would be done.
+      type: list
+      elements: str
+      returned: always
+    record:
+      description: What the catalog notes of the master, as M(encompass.images.master) reports it.
+      type: dict
+      returned: success
+      contains:
+        master:
+          description: The master's name.
+          type: str
+          returned: success
+        captured:
+          description:
+            - What sealing told. C(changed_by_hand) are files of customization items that somebody changed since, and
+              whether they were V(kept) or V(taken back); C(secrets) are paths and kinds; C(password_hashes) counts
+              accounts with a password; C(not_trimmed) are file systems that cannot give back what they do not use.
+            - None in check mode.
+          type: dict
+          returned: success
+  sample:
+    - name: web-server-v1-4
+      changed: true
+      failed: false
+      steps:
+        - copy /var/lib/encompass/pool/clones/web-server-v1-4/root.qcow2 with what it is based on (about 1.1 GiB)
+        - take back the customization of the copy, remove its identity, logs and caches, look for secrets
+        - publish it as web-server-v2
+      record:
+        master: web-server-v2
+        captured:
+          changed_by_hand:
+            - {path: /etc/motd, item: message of the day, became: kept}
+          secrets:
+            - {path: /etc/ssl/private/shop.key, kind: private key}
+          password_hashes: 1
+          not_trimmed: []
+"""
+
+from ..module_utils._module.donating import open_captures
+from ..module_utils._module.options import OPERATIONS
+from ..module_utils._module.runner import run_module
+
+VOLUME_SPEC = {
+    "name": {"type": "str", "required": True},
+    "path": {"type": "str", "required": True},
+    "format": {"type": "str", "required": True},
+}
+
+CLONE_SPEC = {
+    "name": {"type": "str", "required": True},
+    "master": {"type": "str"},
+    "pool_path": {"type": "str"},
+    "directory": {"type": "str"},
+    "volumes": {"type": "list", "elements": "dict", "default": [], "options": VOLUME_SPEC},
+    "layout": {"type": "dict"},
+    "hardware": {"type": "dict"},
+    "stage": {"type": "str", "choices": ["planned", "unassigned", "assigned", "attached", "active"]},
+}
+
+DONOR_SPEC = {
+    "domain": {"type": "str", "required": True},
+    "function": {"type": "str", "required": True},
+    "version": {"type": "int", "default": 1},
+    "pool": {"type": "str", "default": "default"},
+    "pool_path": {"type": "str"},
+    "arch": {"type": "str", "default": "x86_64"},
+    "firmware": {"type": "str", "choices": ["bios", "uefi"]},
+    "disk_bus": {"type": "str", "choices": ["virtio", "scsi", "sata"], "default": "virtio"},
+    "min_cpus": {"type": "int", "default": 1},
+    "min_memory_mib": {"type": "int", "default": 256},
+}
+
+ARGUMENT_SPEC = {
+    "clones": {"type": "list", "elements": "dict", "default": [], "options": CLONE_SPEC},
+    "donors": {"type": "list", "elements": "dict", "default": [], "options": DONOR_SPEC},
+    "uri": {"type": "str", "default": "qemu:///system"},
+    "on_secret": {"type": "str", "choices": ["report", "fail"], "default": "report", "no_log": False},
+    "force": {"type": "bool", "default": False},
+    "prove": {"type": "bool", "default": False},
+    "virt_type": {"type": "str", "choices": ["auto", "kvm", "qemu"], "default": "auto"},
+    "timeout_s": {"type": "float", "default": 900},
+    "workers": {"type": "int", "default": 2},
+    **OPERATIONS,
+}
+
+
+def main() -> None:
+    """Run the module."""
+    run_module(ARGUMENT_SPEC, open_captures)
+
+
+if __name__ == "__main__":
+    main()

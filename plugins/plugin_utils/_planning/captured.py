@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The record of a master that was captured from a clone. Pure; private to this collection."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ...module_utils._core.errors import Conflict, InvalidRequest
+from .masters import describe_replica, describe_volume, master_name
+from .versions import UNPROVEN
+
+Body = t.Mapping[str, t.Any]
+
+_PROVED_BY = ("cpus", "memory_mib", "pool", "ready", "inputs")
+IMPORTING, AVAILABLE = "importing", "available"
+
+
+def choose_master(clone_name: str, parent: Body, masters: t.Mapping[str, Body]) -> str:
+    """Return the name of the master that a clone becomes: the one it began to become, else the next version."""
+    family = {name: body for name, body in masters.items() if body["function"] == parent["function"]}
+    begun = [name for name, body in family.items() if body.get("captured_from") == clone_name]
+    newest = max((int(body["version"]) for body in family.values()), default=0)
+    return begun[0] if begun else master_name(parent["function"], newest + 1)
+
+
+def draft_master(clone_name: str, clone: Body, parent: Body, *, server: str | None, version: int) -> dict[str, t.Any]:
+    """Return the record of a master that is yet to be captured; all but its content is its parent's."""
+    return {
+        "function": parent["function"],
+        "version": version,
+        "state": IMPORTING,
+        "volumes": [],
+        "items": parent["items"],
+        "inputs": parent["inputs"],
+        "replicas": [],
+        "parent": clone["master"],
+        "captured_from": clone_name,
+        "captured_server": server,
+    }
+
+
+def draft_donation(donor: Body) -> tuple[str, dict[str, t.Any]]:
+    """Return the name and the record of a master that is yet to be made of a domain that is not ours."""
+    missing = [key for key in ("domain", "function") if not donor.get(key)]
+    if missing or not str(donor.get("version", 1)).isdigit():
+        raise InvalidRequest("donor", f"it is declared as {dict(donor)}", remedy="Give domain, function and version.")
+    version = int(donor.get("version", 1))
+    body = {
+        "function": donor["function"],
+        "version": version,
+        "state": IMPORTING,
+        "volumes": [],
+        "items": [],
+        "inputs": [],
+        "replicas": [],
+        "captured_from": f"domain {donor['domain']}",
+    }
+    return master_name(donor["function"], version), body
+
+
+def complete_master(
+    draft: Body, record: Body, *, provider: str, pool: str, volume_name: str, prove: bool
+) -> dict[str, t.Any]:
+    """Return the record of a captured master from what the module reports; it is available at once or once proven."""
+    volume = describe_volume(volume_name, record)
+    known = draft["volumes"][0] if draft["volumes"] else volume
+    if known["digest"] != volume["digest"]:
+        raise Conflict(
+            f"capture of {draft['captured_from']}", "its master is registered with another content than the pool has"
+        )
+    if draft["volumes"]:
+        return dict(draft)
+    return {
+        **draft,
+        **{key: record[key] for key in ("hardware", "software", "layout", "source")},
+        "state": UNPROVEN if prove else AVAILABLE,
+        "volumes": [volume],
+        "replicas": [describe_replica(volume["name"], record, provider=provider, pool=pool)],
+        "captured": record["captured"],
+    }
+
+
+def plan_proof(master: Body, spec: Body, wanted: Body) -> dict[str, t.Any]:
+    """Return the deployment of one server that a master proves itself by.
+
+    It is asked for what the server in maintenance was asked for (``spec``), but for what is ``wanted`` otherwise; a
+    fixed address still belongs to that server.
+    """
+    networks = {"networks": [network["name"] for network in spec["networks"]]} if spec.get("networks") else {}
+    kept = {key: spec[key] for key in _PROVED_BY if spec.get(key) is not None}
+    stem = re.sub("[^a-z0-9-]", "-", str(master["function"]).lower())[:34].rstrip("-")
+    return {
+        **kept,
+        **networks,
+        "name": f"{stem}-proof",
+        **wanted,
+        "function": master["function"],
+        "version": master["version"],
+        "count": 1,
+    }
