@@ -13,12 +13,14 @@ from ..module_utils._core.errors import InvalidRequest
 from ..plugin_utils._actions.base import LEASE_S
 from ..plugin_utils._actions.batch import Batch
 from ..plugin_utils._actions.capturing import Capture, draft_donations, name_clones, write_drafts
+from ..plugin_utils._actions.library import Library
 from ..plugin_utils._actions.lifeline import end_with_run
 from ..plugin_utils._actions.verb_action import LONGEST_S, VerbAction
 from ..plugin_utils._actions.verbs import Request, Verb
 from ..plugin_utils._catalog.heartbeat import Heartbeat
 from ..plugin_utils._catalog.objects import Body, Operation
 from ..plugin_utils._planning.captured import complete_master, draft_donation
+from ..plugin_utils._planning.versions import UNPROVEN
 
 
 class ActionModule(VerbAction):
@@ -26,14 +28,32 @@ class ActionModule(VerbAction):
 
     module = "capture"
     default_state = ""
-    own_options = VerbAction.own_options | {"prove"}
+    own_options = VerbAction.own_options | {"prove", "current"}
 
     def perform(self) -> dict[str, t.Any]:
         """Capture the clones that are due, and say which master each became."""
-        if self._task.args.get("donors"):
-            return self._take_donations()
+        result = self._take_donations() if self._task.args.get("donors") else self._capture_clones()
+        if not self._read_flag("prove", default=False):
+            result["changed"] = self._publish(result.get("masters", {}).values()) or result.get("changed", False)
+        for item in result.get("objects", ()):
+            item.get("record", {}).pop("packages", None)  # too long for a result; the catalog has them
+        return result
+
+    def _read_flag(self, name: str, *, default: bool) -> bool:
+        return bool(boolean(self._task.args.get(name, default)))
+
+    def _publish(self, masters: t.Iterable[str]) -> bool:
+        """Have servers follow the masters, also those of a run that was killed before it came to that."""
+        with self.catalog.transaction() as tx:
+            library = Library(tx, self.host, self.task_owner())
+            waiting = [name for name in masters if library.masters.get(name, {}).get("state") == UNPROVEN]
+            for name in waiting:
+                library.publish(name, "capture")
+        return bool(waiting)
+
+    def _capture_clones(self) -> dict[str, t.Any]:
         self._gone: dict[str, str] = {}
-        self._verb = Capture(prove=boolean(self._task.args.get("prove", False)))
+        self._verb = Capture(current=self._read_flag("current", default=True))
         result = super().perform()
         drafts = {clone: master for clone, (master, _draft) in self._verb.drafts.items()}
         made = [item["name"] for item in result["objects"] if not item["failed"]] if "objects" in result else []
@@ -67,9 +87,10 @@ class ActionModule(VerbAction):
         if self._task.args.get("clones"):
             raise InvalidRequest("capture", "both clones and donors are given", remedy="Take two tasks.")
         donors, owner = self.get_list("donors"), self.task_owner()
-        named = {f"domain {donor.get('domain')}": draft_donation(donor)[0] for donor in donors}
+        current = self._read_flag("current", default=True)
+        named = {f"domain {donor.get('domain')}": draft_donation(donor, current=current)[0] for donor in donors}
         with self.catalog.transaction() as tx:
-            due = draft_donations(tx, self.host, donors, owner)
+            due = draft_donations(tx, self.host, donors, owner, current=current)
             targets = [("master", name) for name in due]
             operation = tx.begin("capture", targets, owner=owner, lease_s=LEASE_S) if due else None
         result: dict[str, t.Any] = {"changed": False, "objects": []}
@@ -78,7 +99,9 @@ class ActionModule(VerbAction):
         return {**result, "masters": named}
 
     def _run_donations(self, operation: Operation, due: t.Mapping[str, tuple[Body, Body]]) -> dict[str, t.Any]:
-        options = {key: value for key, value in self._task.args.items() if key not in ("donors", "clones", "prove")}
+        options = {
+            key: value for key, value in self._task.args.items() if key not in ("donors", "clones", "prove", "current")
+        }
         with end_with_run(), Heartbeat(self.catalog, operation.id, LEASE_S, LONGEST_S):
             result: dict[str, t.Any] = self._execute_module(
                 module_name="encompass.images.capture",
@@ -90,7 +113,6 @@ class ActionModule(VerbAction):
                 self.catalog.abort(operation.id)  # refused before anything was touched
             return result
         bodies, errors = {}, {}
-        prove = boolean(self._task.args.get("prove", False))
         for answer in result["objects"]:
             draft, item = due[answer["name"]]
             key = ("master", answer["name"])
@@ -98,6 +120,6 @@ class ActionModule(VerbAction):
                 errors[key] = {field: answer.get(field, "") for field in ("msg", "subject", "problem", "remedy")}
             else:
                 place = {"provider": self.host, "pool": item.get("pool") or "default", "volume_name": "root"}
-                bodies[key] = complete_master(draft, answer["record"], **place, prove=prove)
+                bodies[key] = complete_master(draft, answer["record"], **place)
         self.catalog.commit(operation.id, bodies, errors=errors)
         return result

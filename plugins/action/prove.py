@@ -9,9 +9,9 @@ import typing as t
 
 from ..module_utils._core.errors import InvalidRequest
 from ..plugin_utils._actions.base import CatalogAction
+from ..plugin_utils._actions.library import Library
 from ..plugin_utils._catalog.objects import Body
 from ..plugin_utils._catalog.store import Writing
-from ..plugin_utils._planning.captured import AVAILABLE
 from ..plugin_utils._planning.versions import UNPROVEN
 
 
@@ -28,9 +28,13 @@ class ActionModule(CatalogAction):
                 if row.body["state"] != UNPROVEN:
                     continue
                 problem = find_problem(tx, row.name, str(proof["deployment"]))
-                body = {**row.body, "last_error": problem, "state": UNPROVEN if problem else AVAILABLE}
-                changed |= body != row.body
-                tx.put("master", row.name, body, verb="prove", owner=self.task_owner())
+                if problem:
+                    tx.put(
+                        "master", row.name, {**row.body, "last_error": problem}, verb="prove", owner=self.task_owner()
+                    )
+                else:
+                    Library(tx, self.host, owner).publish(row.name, "prove")
+                changed |= tx.require("master", row.name).body != row.body
             problems += [f"master {row.name}: {problem['msg']}"] if problem else []
         result: dict[str, t.Any] = {"changed": changed, "problems": problems}
         if problems:

@@ -164,6 +164,10 @@ options:
         and ext4 tell.
     type: bool
     default: false
+  current:
+    description: Whether servers follow the new version by default, once it is available.
+    type: bool
+    default: true
   prove:
     description:
       - Whether the master has to prove itself before it is available. Until then its state is V(unproven), and it is
@@ -317,6 +321,7 @@ ARGUMENT_SPEC = {
     "on_secret": {"type": "str", "choices": ["report", "fail"], "default": "report", "no_log": False},
     "force": {"type": "bool", "default": False},
     "prove": {"type": "bool", "default": False},
+    "current": {"type": "bool", "default": True},
     "virt_type": {"type": "str", "choices": ["auto", "kvm", "qemu"], "default": "auto"},
     "timeout_s": {"type": "float", "default": 900},
     "workers": {"type": "int", "default": 2},

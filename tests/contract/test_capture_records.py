@@ -43,7 +43,7 @@ def off(catalog: Catalog, tmp_path: Path) -> Catalog:
 
 
 def begin(catalog: Catalog, name: str) -> tuple[Batch, t.Any]:
-    verb = Capture(prove=False)
+    verb = Capture(current=True)
     batch = Batch(verb, "hv1", [])
     with catalog.transaction() as tx:
         (item,), _gone = name_clones(tx, [name])

@@ -21,8 +21,8 @@ class Capture(Verb):
     # The module knows no other state.
     event, module, option, state, on_machines = "capture", "capture", "clones", "", False
 
-    def __init__(self, *, prove: bool) -> None:
-        self._prove = prove
+    def __init__(self, *, current: bool) -> None:
+        self._current = current
         self.drafts: dict[str, tuple[str, Body]] = {}
         """By clone the name of its master, and the record as it is so far."""
 
@@ -31,10 +31,11 @@ class Capture(Verb):
         clone, name = subject.clone, subject.clone_name
         parent = reading.require("master", clone["master"]).body
         family = {row.name: row.body for row in reading.find("master", function=parent["function"])}
-        master = choose_master(name, parent, family)
+        functions = {row.name: row.body for row in reading.find("function")}
+        master = choose_master(name, parent, family, functions)
         version = int(master.rpartition("-v")[2])
         draft = family.get(master) or draft_master(
-            name, clone, parent, server=subject.machine.get("server"), version=version
+            name, clone, parent, server=subject.machine.get("server"), version=version, current=self._current
         )
         pool = require_pool(reading, clone["provider"], clone["pool"])
         self.drafts[name] = (master, draft)
@@ -54,7 +55,7 @@ class Capture(Verb):
         master, draft = self.drafts[subject.clone_name]
         clone = subject.clone
         place = {"provider": clone["provider"], "pool": clone["pool"], "volume_name": clone["volumes"][0]["name"]}
-        body = complete_master(draft, record, **place, prove=self._prove)
+        body = complete_master(draft, record, **place)
         return {**super().absorb(subject, record), ("master", master): body}
 
 
@@ -91,11 +92,13 @@ def write_drafts(tx: Writing, verb: Capture, owner: Owner) -> None:
         tx.put("master", name, draft, verb="capture", owner=owner)
 
 
-def draft_donations(tx: Writing, provider: str, donors: t.Sequence[Body], owner: Owner) -> dict[str, tuple[Body, Body]]:
+def draft_donations(
+    tx: Writing, provider: str, donors: t.Sequence[Body], owner: Owner, *, current: bool
+) -> dict[str, tuple[Body, Body]]:
     """Write down the masters that donors are to become; return (record, module's item) of each that is not made yet."""
     due: dict[str, tuple[Body, Body]] = {}
     for donor in donors:
-        name, body = draft_donation(donor)
+        name, body = draft_donation(donor, current=current)
         known = tx.get("master", name)
         if known is not None and known.body.get("captured_from") != body["captured_from"]:
             raise Conflict(f"master {name}", "it is in the catalog already", remedy="Give the donor another version.")

@@ -14,6 +14,7 @@ from .._catalog.objects import Body, Owner
 from .._catalog.store import Writing
 from .._planning.masters import describe_replica, describe_volume, master_name
 from .._planning.versions import (
+    UNPROVEN,
     USABLE,
     Records,
     Verdict,
@@ -232,6 +233,19 @@ class Library:
             self._tx.put("profile", name, {"packages": record["packages"]}, verb="import", owner=self._owner)
         is_newest = is_new and entry.get("current") is not False and entry["version"] > (before or 0)
         self.settle_current(entry["function"], wish, entry["version"] if is_newest else None, before, verb="import")
+
+    def publish(self, name: str, verb: str) -> None:
+        """Make a captured master available; servers follow it unless they shall not or a newer version is current."""
+        body = dict(self.require(name))
+        if body["state"] != UNPROVEN:
+            return
+        before = self.find_current(body["function"])
+        packages, wanted = body.pop("packages", None), body.pop("becomes_current", True)
+        self.put(name, {**body, "state": "available", "last_error": None}, verb)
+        if packages is not None:
+            self._tx.put("profile", name, {"packages": packages}, verb=verb, owner=self._owner)
+        is_newest = wanted and body["version"] > (before or 0)
+        self.settle_current(body["function"], body["version"] if is_newest else None, before, verb=verb)
 
     # Taking out of service
 

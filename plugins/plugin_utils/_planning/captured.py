@@ -10,23 +10,24 @@ import typing as t
 
 from ...module_utils._core.errors import Conflict, InvalidRequest
 from .masters import describe_replica, describe_volume, master_name
-from .versions import UNPROVEN
+from .versions import UNPROVEN, choose_number
 
 Body = t.Mapping[str, t.Any]
 
 _PROVED_BY = ("cpus", "memory_mib", "pool", "ready", "inputs")
-IMPORTING, AVAILABLE = "importing", "available"
+IMPORTING = "importing"
 
 
-def choose_master(clone_name: str, parent: Body, masters: t.Mapping[str, Body]) -> str:
+def choose_master(clone_name: str, parent: Body, masters: t.Mapping[str, Body], functions: t.Mapping[str, Body]) -> str:
     """Return the name of the master that a clone becomes: the one it began to become, else the next version."""
     family = {name: body for name, body in masters.items() if body["function"] == parent["function"]}
     begun = [name for name, body in family.items() if body.get("captured_from") == clone_name]
-    newest = max((int(body["version"]) for body in family.values()), default=0)
-    return begun[0] if begun else master_name(parent["function"], newest + 1)
+    return begun[0] if begun else master_name(parent["function"], choose_number(parent["function"], masters, functions))
 
 
-def draft_master(clone_name: str, clone: Body, parent: Body, *, server: str | None, version: int) -> dict[str, t.Any]:
+def draft_master(
+    clone_name: str, clone: Body, parent: Body, *, server: str | None, version: int, current: bool
+) -> dict[str, t.Any]:
     """Return the record of a master that is yet to be captured; all but its content is its parent's."""
     return {
         "function": parent["function"],
@@ -39,10 +40,11 @@ def draft_master(clone_name: str, clone: Body, parent: Body, *, server: str | No
         "parent": clone["master"],
         "captured_from": clone_name,
         "captured_server": server,
+        "becomes_current": current,
     }
 
 
-def draft_donation(donor: Body) -> tuple[str, dict[str, t.Any]]:
+def draft_donation(donor: Body, *, current: bool) -> tuple[str, dict[str, t.Any]]:
     """Return the name and the record of a master that is yet to be made of a domain that is not ours."""
     missing = [key for key in ("domain", "function") if not donor.get(key)]
     if missing or not str(donor.get("version", 1)).isdigit():
@@ -57,14 +59,13 @@ def draft_donation(donor: Body) -> tuple[str, dict[str, t.Any]]:
         "inputs": [],
         "replicas": [],
         "captured_from": f"domain {donor['domain']}",
+        "becomes_current": current,
     }
     return master_name(donor["function"], version), body
 
 
-def complete_master(
-    draft: Body, record: Body, *, provider: str, pool: str, volume_name: str, prove: bool
-) -> dict[str, t.Any]:
-    """Return the record of a captured master from what the module reports; it is available at once or once proven."""
+def complete_master(draft: Body, record: Body, *, provider: str, pool: str, volume_name: str) -> dict[str, t.Any]:
+    """Return the record of a captured master from what the module reports; it has yet to be published."""
     volume = describe_volume(volume_name, record)
     known = draft["volumes"][0] if draft["volumes"] else volume
     if known["digest"] != volume["digest"]:
@@ -76,7 +77,8 @@ def complete_master(
     return {
         **draft,
         **{key: record[key] for key in ("hardware", "software", "layout", "source")},
-        "state": UNPROVEN if prove else AVAILABLE,
+        "state": UNPROVEN,
+        "packages": record.get("packages"),
         "volumes": [volume],
         "replicas": [describe_replica(volume["name"], record, provider=provider, pool=pool)],
         "captured": record["captured"],

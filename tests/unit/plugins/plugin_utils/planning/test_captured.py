@@ -39,7 +39,7 @@ RECORD = {
 
 
 def draft() -> dict[str, t.Any]:
-    return draft_master("c", CLONE, PARENT, server="web-1", version=2)
+    return draft_master("c", CLONE, PARENT, server="web-1", version=2, current=True)
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ def draft() -> dict[str, t.Any]:
     ],
 )
 def test_a_clone_becomes_the_next_version_or_the_one_it_began(masters: dict[str, t.Any], name: str) -> None:
-    assert choose_master("c", PARENT, masters) == name
+    assert choose_master("c", PARENT, masters, {}) == name
 
 
-@pytest.mark.parametrize(("prove", "state"), [(False, "available"), (True, "unproven")])
-def test_it_inherits_from_its_parent(prove: bool, state: str) -> None:
-    body = complete_master(draft(), RECORD, **PLACE, prove=prove)
-    assert (body["state"], body["version"], body["parent"], body["captured_from"]) == (state, 2, "web-server-v1", "c")
+def test_it_inherits_from_its_parent() -> None:
+    body = complete_master(draft(), RECORD, **PLACE)
+    told = (body["state"], body["version"], body["parent"], body["captured_from"])
+    assert told == ("unproven", 2, "web-server-v1", "c")
     assert (body["items"], body["inputs"], body["captured"]) == (PARENT["items"], PARENT["inputs"], {"secrets": []})
     assert body["volumes"][0]["digest"] == "b" * 64
     (replica,) = body["replicas"]
@@ -68,14 +68,13 @@ def test_it_inherits_from_its_parent(prove: bool, state: str) -> None:
         "pool": "default",
         "volumes": {"root": {"path": "/pool/x", "fingerprint": "1:2:3"}},
     }
-    # A second run, which may not ask for a proof any more, changes nothing.
-    assert complete_master(body, RECORD, **PLACE, prove=not prove) == body
+    assert complete_master(body, RECORD, **PLACE) == body
     with pytest.raises(Conflict, match="another content"):
-        complete_master(body, {**RECORD, "digest": "c" * 64}, **PLACE, prove=False)
+        complete_master(body, {**RECORD, "digest": "c" * 64}, **PLACE)
 
 
 def test_an_unproven_master_is_had_by_its_number_alone() -> None:
-    body = complete_master(draft(), RECORD, **PLACE, prove=True)
+    body = complete_master(draft(), RECORD, **PLACE)
     masters = {"web-server-v1": PARENT, "web-server-v2": body}
     request = parse_deployment({"name": "web", "function": "web-server"}, "web")
     assert require_master(request, masters, {}) == "web-server-v1"
