@@ -28,10 +28,9 @@ class ActionModule(CatalogAction):
                 if row.body["state"] != UNPROVEN:
                     continue
                 problem = find_problem(tx, row.name, str(proof["deployment"]))
+                owner = self.task_owner()
                 if problem:
-                    tx.put(
-                        "master", row.name, {**row.body, "last_error": problem}, verb="prove", owner=self.task_owner()
-                    )
+                    tx.put("master", row.name, {**row.body, "last_error": problem}, verb="prove", owner=owner)
                 else:
                     Library(tx, self.host, owner).publish(row.name, "prove")
                 changed |= tx.require("master", row.name).body != row.body

@@ -16,6 +16,7 @@ from ansible_collections.encompass.images.plugins.plugin_utils._actions.capturin
     name_clones,
     write_drafts,
 )
+from ansible_collections.encompass.images.plugins.plugin_utils._actions.library import Library
 from ansible_collections.encompass.images.plugins.plugin_utils._actions.verbs import Request
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.owner import current_owner
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.store import Catalog
@@ -65,14 +66,19 @@ def states(catalog: Catalog) -> tuple[str, str | None]:
     return catalog.require("clone", NAME).body["metastate"], master.body["state"] if master else None
 
 
-def test_the_clone_is_spent_and_the_master_available_at_once(off: Catalog) -> None:
+def test_the_clone_is_spent_and_the_master_can_be_published(off: Catalog) -> None:
     batch, operation = begin(off, "web-1")
     assert states(off) == ("maintenance", "importing")
     (item,) = batch.items
     assert (item["name"], item["master"], item["pool_path"]) == (NAME, "web-server-v2", "/pool")
     finish(off, batch, operation)
-    assert states(off) == ("spent", "available")
+    assert states(off) == ("spent", "unproven")
     assert off.require("clone", NAME).body["stage"] == "attached"
+    for _twice in range(2):
+        with off.transaction() as tx:
+            Library(tx, "hv1", current_owner()).publish("web-server-v2", "capture")
+        assert states(off) == ("spent", "available")
+        assert off.require("function", "web-server").body["current"] == 2
 
 
 def test_a_second_capture_is_of_the_same_master(off: Catalog) -> None:
@@ -89,7 +95,7 @@ def test_a_failure_leaves_the_clone_in_maintenance_and_the_next_run_goes_on(off:
     assert states(off) == ("maintenance", "importing")
     assert off.require("clone", NAME).body["last_error"]["msg"] == "disk full"
     finish(off, *begin(off, NAME))
-    assert states(off) == ("spent", "available")
+    assert states(off) == ("spent", "unproven")
 
 
 def test_what_is_gone_but_was_captured_is_named(off: Catalog) -> None:
