@@ -153,7 +153,7 @@ def edit_entry(text: str, arguments: Arguments) -> str:
 
 def parse_entry(name: str, text: str) -> Entry:
     """Return an entry of the Boot Loader Specification; ``name`` is its file's without .conf."""
-    fields = {key: value for key, value in re.findall(r"(?m)^(\S+)[ \t]+(.*\S)", text)}
+    fields: dict[str, str] = dict(re.findall(r"(?m)^(\S+)[ \t]+(.*\S)", text))
     version = fields.get("version", "")
     kernel = fields.get("linux", fields.get("efi", ""))
     # Of kernel-install, the file is called "linux"; the version tells.

@@ -64,8 +64,8 @@ SHIPPED = "/usr/lib/systemd/system"
 class Guest:
     """A guest in memory with some files, and items applied to its draft."""
 
-    def __init__(self, contents: t.Mapping[str, bytes | None] = CONTENTS, links: t.Mapping[str, str] = LINKS) -> None:
-        self.memory = MemoryGuest.make(dict(contents), dict(links))
+    def __init__(self, contents: t.Mapping[str, bytes | None], links: t.Mapping[str, str] | None = None) -> None:
+        self.memory = MemoryGuest.make(dict(contents), dict(links or {}))
         self.draft = Draft(self.memory, {}, lambda _path: NOTHING)
 
     def apply(self, item_type: str, path: str = "", **fields: t.Any) -> ItemPlan:
@@ -85,7 +85,7 @@ class Guest:
 
 @pytest.fixture
 def guest() -> Guest:
-    return Guest()
+    return Guest(CONTENTS, LINKS)
 
 
 class TestDelete:
@@ -321,8 +321,8 @@ class TestKernel:
 
     def test_no_boot_loader(self) -> None:
         with pytest.raises(NotFound, match="no boot loader"):
-            Guest().apply("kernel", kernel=ADD)
-        assert Guest().apply("kernel", kernel=ADD, required=False) == ItemPlan()
+            Guest(CONTENTS).apply("kernel", kernel=ADD)
+        assert Guest(CONTENTS).apply("kernel", kernel=ADD, required=False) == ItemPlan()
 
     def test_no_such_kernel(self) -> None:
         with pytest.raises(NotFound, match=r"boots the kernel 4\.19.*It has vmlinuz-6\.1, vmlinuz-5\.10"):
