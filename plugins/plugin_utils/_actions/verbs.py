@@ -18,6 +18,7 @@ from .._catalog.store import Reading
 from .._planning.masters import complete_inputs, digest_items, split_secrets
 from .._planning.records import describe_server
 from .._planning.rendering import render_items
+from .data_disks import list_data_disks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,10 +293,16 @@ class Attach(Verb):
             "clone": subject.clone_name,
             **{key: machine[key] for key in sizes},
             "firmware": hardware["firmware"],
-            "disks": [describe_disk(subject.clone_name, volume, hardware["disk_bus"]) for volume in clone["volumes"]],
+            "disks": [
+                *(describe_disk(subject.clone_name, volume, hardware["disk_bus"]) for volume in clone["volumes"]),
+                *self._list_data(reading, machine),
+            ],
             "seed": clone["seed"],
             "catalog": request.catalog_uuid,
         }
+
+    def _list_data(self, reading: Reading, machine: Body) -> list[Body]:
+        return list_data_disks(reading, machine)
 
     def find_partners(self, reading: Reading, subject: Subject) -> dict[str, Body]:
         """Return the clone that the machine serves until now, if that is another one: it goes on standby."""
@@ -328,6 +335,9 @@ class Detach(Attach):
     """Undefine the machine; its addresses stay its own."""
 
     event, state = "detach", "detached"
+
+    def _list_data(self, reading: Reading, machine: Body) -> list[Body]:
+        return []  # whatever became of them, a machine can be undefined
 
     def find_partners(self, reading: Reading, subject: Subject) -> dict[str, Body]:
         """Return nothing: only one clone is attached."""

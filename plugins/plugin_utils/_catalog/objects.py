@@ -9,7 +9,7 @@ import dataclasses
 import time
 import typing as t
 
-KINDS = ("master", "clone", "machine", "pool", "provider", "deployment")
+KINDS = ("master", "clone", "machine", "pool", "provider", "deployment", "volume")
 
 Key = tuple[str, str]
 """Kind and name of an object."""
