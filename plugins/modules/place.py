@@ -131,6 +131,7 @@ options:
             hyphen and the first 8 hexadecimal digits of the SHA-256 of the whole.
           - A volume that is added, grows, or is not declared any more takes effect by a stop of the server, like
             another size. What is no longer declared is detached and kept; M(encompass.images.volume) deletes it.
+            The file system in a volume that grew is left to the guest (C(resize2fs), C(xfs_growfs)).
           - A volume that is lost is not made again by itself. The server is left as it is, and the run fails at its
             end; see O(recreate_data).
         type: list

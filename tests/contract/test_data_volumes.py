@@ -24,8 +24,10 @@ from ansible_collections.encompass.images.plugins.plugin_utils._catalog.store im
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.data_volumes import new_volume_record
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.request import DataVolume
 
+from tests.contract.conftest import Store
 from tests.contract.module_process import run_module
 from tests.contract.pools import MIB, PoolDir, qemu_img
+from tests.contract.project import Project
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
 
@@ -226,6 +228,7 @@ def test_the_catalog_follows_a_volume_through_its_life(planned: Catalog) -> None
     run(planned, "present")
     record = planned.require("volume", "web-1.db").body
     assert (record["stage"], record["last_error"]) == ("available", None)
+    assert "filesystem" not in failed.items[0], "a module takes no null among its choices"
     (disk,) = list_data_disks(planned, MACHINE)
     wanted = {"path": "/pool/data/web-1/db.qcow2", "format": "qcow2", "bus": "virtio", "serial": "web-1-db"}
     assert disk == {**wanted, "backing": []}
@@ -242,3 +245,50 @@ def test_a_volume_of_another_provider_is_refused(planned: Catalog) -> None:
     with planned.transaction() as tx:
         batch.add(tx, {"name": "web-1.db"}, Request({}, planned.uuid))
     assert "it is on hv1, not on hv2" in batch.report({"objects": []})["msg"]
+
+
+BIRTH = """
+- encompass.images.volume: {volumes: [{name: web-1.db, size_mib: 2, format: raw}]}
+  register: made
+"""
+LIFE = """
+- encompass.images.volume: {volumes: [{name: web-1.db, size_mib: 2, format: raw}]}
+  register: again
+- encompass.images.volume: {volumes: [{name: web-1.db, size_mib: 3, format: raw}]}
+  register: grown
+- encompass.images.volume: {volumes: [{name: web-1.db, size_mib: 1, format: raw}]}
+  register: shrunk
+  failed_when: not shrunk.failed
+- encompass.images.volume_info: {server: web-1}
+  register: found
+- ansible.builtin.assert:
+    that:
+      - made.changed and not again.changed and grown.changed
+      - "'can grow, never shrink' in shrunk.msg"
+      - found.volumes | map(attribute='name') | list == ['web-1.db']
+      - found.volumes[0].virtual_bytes == 3145728 and found.volumes[0].stage == 'available'
+      - found.volumes[0].provider == 'h1' and not found.volumes[0].attached
+"""
+DEATH = """
+- encompass.images.volume: {state: absent, volumes: [{name: web-1.db}]}
+- encompass.images.volume_info:
+    query: length(@)
+  register: found
+- ansible.builtin.assert:
+    that: found.volumes == 0
+"""
+
+
+def test_a_play_makes_and_deletes_a_volume_of_its_own(project: Project, pool: PoolDir) -> None:
+    catalog = Store(project.url).open()
+    with catalog.transaction() as tx:
+        tx.put("pool", "h1:default", {**POOL, "path": str(pool.path), "providers": ["h1"]})
+    before = catalog.history("volume", "web-1.db")
+    assert "changed=1" in project.play(BIRTH, "--check")
+    assert (catalog.history("volume", "web-1.db"), pool.snapshot()) == (before, {})
+    project.play(BIRTH + LIFE)
+    assert (pool.path / "data/web-1/db.raw").stat().st_size == 3 * MIB
+    project.play(DEATH)
+    assert not (pool.path / "data/web-1").exists()
+    assert catalog.find("volume") == []
+    catalog.close()

@@ -64,7 +64,8 @@ class DataBatch(Batch):
         # Only within a larger operation has the catalog just been held against the provider.
         idle = bool(self.outer) and not (holder and _is_active(reading, holder))
         pool = require_pool(reading, self.provider, body["pool"])
-        return {"name": name, **{key: body[key] for key in fields}, "pool_path": pool["path"], "idle": idle}
+        known = {key: body[key] for key in fields if body[key] is not None}
+        return {"name": name, **known, "pool_path": pool["path"], "idle": idle}
 
     def absorb(self, results: t.Sequence[Body]) -> tuple[dict[Key, Body | None], dict[Key, Body]]:
         """Return (the records after the verb, the errors to note) from the module's answers."""

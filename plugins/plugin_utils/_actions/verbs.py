@@ -295,14 +295,11 @@ class Attach(Verb):
             "firmware": hardware["firmware"],
             "disks": [
                 *(describe_disk(subject.clone_name, volume, hardware["disk_bus"]) for volume in clone["volumes"]),
-                *self._list_data(reading, machine),
+                *(list_data_disks(reading, machine) if self.state == "attached" else ()),
             ],
             "seed": clone["seed"],
             "catalog": request.catalog_uuid,
         }
-
-    def _list_data(self, reading: Reading, machine: Body) -> list[Body]:
-        return list_data_disks(reading, machine)
 
     def find_partners(self, reading: Reading, subject: Subject) -> dict[str, Body]:
         """Return the clone that the machine serves until now, if that is another one: it goes on standby."""
@@ -335,9 +332,6 @@ class Detach(Attach):
     """Undefine the machine; its addresses stay its own."""
 
     event, state = "detach", "detached"
-
-    def _list_data(self, reading: Reading, machine: Body) -> list[Body]:
-        return []  # whatever became of them, a machine can be undefined
 
     def find_partners(self, reading: Reading, subject: Subject) -> dict[str, Body]:
         """Return nothing: only one clone is attached."""
