@@ -8,13 +8,14 @@ from __future__ import annotations
 import typing as t
 import uuid
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.display import Display
 
 from ..module_utils._core.errors import InvalidRequest
 from ..plugin_utils._actions.base import CatalogAction
 from ..plugin_utils._actions.snapshot import read_snapshot
 from ..plugin_utils._catalog.store import Writing
-from ..plugin_utils._planning.ledger import FreshNames, Ledger
+from ..plugin_utils._planning.ledger import DataWishes, FreshNames, Ledger
 from ..plugin_utils._planning.plans import DeploymentPlan, arrange_stages, batch_by_provider
 from ..plugin_utils._planning.present import describe_plans
 from ..plugin_utils._planning.request import parse_deployments, parse_reassignments
@@ -39,7 +40,7 @@ class ActionModule(CatalogAction):
         catalog_uuid = self.catalog.uuid
         with self.catalog.transaction() as tx:
             fresh = FreshNames(catalog_uuid, tx.next_number, lambda: str(uuid.uuid4()))
-            plans = scenario.plan(Ledger(read_snapshot(tx), views, fresh))
+            plans = scenario.plan(Ledger(read_snapshot(tx), views, fresh, self._read_wishes()))
             before = {key: (tx.get(*key) or None) for plan in plans for key in plan.rows}
             operations = [self._reserve(tx, plan, scenario.verb_of(plan)) for plan in plans if not plan.settled]
         for line in describe_plans(plans):
@@ -60,6 +61,12 @@ class ActionModule(CatalogAction):
             "operations": [operation for operation in operations if operation],
             "deployments": [plan.name for plan in plans],
             "members": [member.to_record() for plan in plans for member in plan.members],
+            "refused": {
+                member.server: f"server {member.server}: {'; '.join(member.reasons)}"
+                for plan in plans
+                for member in plan.members
+                if member.action == "refuse"
+            },
             "work": batch_by_provider(plans),
             "stages": [stage.to_record() for stage in arrange_stages(plans, halting=scenario.is_halting)],
             "diff": diff,
@@ -77,6 +84,10 @@ class ActionModule(CatalogAction):
             restore=given.get("restore") or {},
             waves=parse_waves(given["waves"]) if given.get("waves") else (1.0,),
         )
+
+    def _read_wishes(self) -> DataWishes:
+        retire = boolean(self._task.args.get("retire_data", False))
+        return DataWishes(retire, [str(name) for name in self.get_list("recreate_data")])
 
     def _reserve(self, tx: Writing, plan: DeploymentPlan, verb: str) -> str:
         """Write the plan's rows and lease what it works on; return the operation's id, "" when there is no work."""

@@ -11,6 +11,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils._core.errors import NotFound
 from ..plugin_utils._actions.base import CatalogAction
+from ..plugin_utils._actions.data_disks import list_data_disks
 from ..plugin_utils._catalog.objects import Body, Key, Operation
 
 Problems = dict[str, str]
@@ -31,6 +32,7 @@ class ActionModule(CatalogAction):
             for operation in operations:
                 found = self._settle(operation)
                 problems = problems or found
+            problems = {**(self._task.args.get("refused") or {}), **problems}
         result: dict[str, t.Any] = {
             "changed": False,
             "problems": list(problems.values()),
@@ -51,9 +53,20 @@ class ActionModule(CatalogAction):
         problems: Problems = {}
         for name, stage in expected.items():
             clone = self.catalog.require("clone", name).body
-            if clone["stage"] != stage or clone.get("last_error"):
-                problems[clone["machine"] or name] = _describe_problem(name, clone, stage)
+            data = self._find_missing_data(clone["machine"])
+            if clone["stage"] != stage or clone.get("last_error") or data:
+                problems[clone["machine"] or name] = data or _describe_problem(name, clone, stage)
         return problems
+
+    def _find_missing_data(self, machine_name: str | None) -> str:
+        """Return why a data volume of a machine is not there; "" when all are."""
+        machine = self.catalog.get("machine", machine_name) if machine_name else None
+        try:
+            if machine is not None:
+                list_data_disks(self.catalog, machine.body)
+        except NotFound as exc:
+            return str(exc)
+        return ""
 
     def _settle(self, operation: Operation) -> Problems:
         name = next(name for kind, name in operation.targets if kind == "deployment")
@@ -69,7 +82,8 @@ class ActionModule(CatalogAction):
             for row in machines:
                 clone = self.catalog.require("clone", row.body["clone"]).body
                 if row.name in wanted and clone["stage"] != "active":
-                    problems[row.name] = _describe_problem(row.body["clone"], clone, "active")
+                    data = self._find_missing_data(row.name)
+                    problems[row.name] = data or _describe_problem(row.body["clone"], clone, "active")
         self.catalog.commit(operation.id, bodies)
         return problems
 

@@ -311,6 +311,11 @@ domains:
       type: list
       elements: str
       returned: success
+    disk_buses:
+      description: The buses that it has these volumes on, in the same order.
+      type: list
+      elements: str
+      returned: success
     macs:
       description: Its MAC addresses.
       type: list
@@ -322,6 +327,13 @@ domains:
       returned: success
 volumes:
   description: All volumes of clones in the usable pools, each with clone, name, path and allocated_bytes.
+  returned: success
+  type: list
+  elements: dict
+data:
+  description:
+    - All data volumes of servers in the usable pools, each with name, path, pool, virtual_bytes and allocated_bytes.
+    - The size of one that cannot be read is 0.
   returned: success
   type: list
   elements: dict

@@ -121,6 +121,55 @@ options:
       vars:
         description: Inventory variables of the servers. They are stored in the clear.
         type: dict
+      data:
+        description:
+          - Data volumes. Each server gets its own one of each, which is made once and kept over updates, rollbacks,
+            reassignments and a clone that is made anew, and also when the server is taken away. When a server of the
+            same name comes back, it gets its volumes again, on a provider that reaches them.
+          - The guest finds a volume by its serial number, V(SERVER-VOLUME), that is at
+            C(/dev/disk/by-id/virtio-web-1-db). Of one with more than 20 characters, the first 11 stay, followed by a
+            hyphen and the first 8 hexadecimal digits of the SHA-256 of the whole.
+          - A volume that is added, grows, or is not declared any more takes effect by a stop of the server, like
+            another size. What is no longer declared is detached and kept; M(encompass.images.volume) deletes it.
+            The file system in a volume that grew is left to the guest (C(resize2fs), C(xfs_growfs)).
+          - A volume that is lost is not made again by itself. The server is left as it is, and the run fails at its
+            end; see O(recreate_data).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: Name of the volume, at most 32 lower-case letters, digits and hyphens.
+            type: str
+            required: true
+          size_gib:
+            description: Size in GiB. Give this or O(deployments[].data[].size_mib). It may grow, never shrink.
+            type: int
+          size_mib:
+            description: Size in MiB.
+            type: int
+          pool:
+            description: Pool that the volume lives in; by default that of the deployment.
+            type: str
+          bus:
+            description: Bus that the server sees the volume on.
+            type: str
+            choices: [virtio, scsi, sata]
+            default: virtio
+          format:
+            description: Format of the volume. It stays.
+            type: str
+            choices: [qcow2, raw]
+            default: qcow2
+          filesystem:
+            description:
+              - File system that a new volume holds as a whole, without partitions. It is made once, with the volume,
+                and never again; without it, the guest finds an empty disk.
+            type: str
+            choices: [ext4, xfs]
+          label:
+            description: Label of that file system.
+            type: str
   retire:
     description: Names of deployments that are to be taken away with all their servers.
     type: list
@@ -169,6 +218,20 @@ options:
       - Machines that are to serve a clone on standby again, because another did not come up; the clone's name by the
         machine's.
     type: dict
+  retire_data:
+    description:
+      - Whether servers that are taken away, by O(retire) or a lower count, take their data volumes with them. So do
+        those of the deployment that were taken away earlier.
+      - By default data volumes are kept.
+    type: bool
+    default: false
+  recreate_data:
+    description:
+      - Names of data volumes, like V(web-1.db), that are made again, empty, when they are lost.
+      - A volume that is there is not touched by this.
+    type: list
+    elements: str
+    default: []
   waves:
     description:
       - How many servers change together, as numbers or percentages of all, like a play's C(serial). The last one is
@@ -236,7 +299,8 @@ members:
       type: str
     action:
       description:
-        - One of V(keep), V(create), V(repair), V(change), V(update), V(return), V(reassign), V(retire) and V(wait).
+        - One of V(keep), V(create), V(repair), V(change), V(update), V(return), V(reassign), V(retire), V(wait)
+          and V(refuse).
       type: str
     provider:
       description: The provider it is or will be on.
@@ -271,6 +335,15 @@ members:
     spares:
       description: Clones of the machine that are deleted when all is done.
       type: list
+    data:
+      description: Its data volumes that something is done to, by step.
+      type: dict
+refused:
+  description:
+    - The servers that are left as they are, because a data volume is lost or out of reach, and why; for
+      M(encompass.images.settle).
+  returned: success
+  type: dict
 work:
   description: The work by provider and verb, as the modules of the verbs take it.
   returned: success

@@ -28,6 +28,9 @@ options:
   expected:
     description: The stage that each clone must have by now, by the clone's name.
     type: dict
+  refused:
+    description: Servers that M(encompass.images.place) refused to plan, and why. They count as not as planned.
+    type: dict
   tolerate:
     description: Return the problems instead of failing.
     type: bool

@@ -32,7 +32,10 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Need:
-    """What one machine needs of a provider; ``providers`` empty means any."""
+    """What one machine needs of a provider; ``providers`` empty means any.
+
+    ``homes`` are the providers that reach the data volumes which the machine has already; empty when it has none.
+    """
 
     subject: str
     master: str
@@ -45,6 +48,8 @@ class Need:
     volume_bytes: int
     strategy: str = "spread"
     providers: tuple[str, ...] = ()
+    homes: tuple[str, ...] = ()
+    data_pools: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +65,8 @@ def find_obstacle(need: Need, candidate: Candidate) -> str | None:
     """Return why the machine cannot live there; None when it can."""
     checks: tuple[tuple[bool, str], ...] = (
         (bool(need.providers) and candidate.name not in need.providers, "not among the providers asked for"),
+        (bool(need.homes) and candidate.name not in need.homes, "it does not reach the data volumes of the machine"),
+        *((pool not in candidate.pools, f"it does not reach pool {pool}") for pool in need.data_pools),
         (candidate.arch != need.arch, f"its architecture is {candidate.arch}, the master's is {need.arch}"),
         (need.firmware not in candidate.firmwares, f"it has no {need.firmware} firmware"),
         (need.cpus > candidate.cpus, f"it has {candidate.cpus} CPUs, {need.cpus} are needed"),

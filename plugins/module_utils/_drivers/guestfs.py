@@ -130,6 +130,20 @@ class Appliance:
         with explained(subject):
             self.handle.umount_all()
 
+    def make_file_system(self, guest: str, filesystem: str, label: str, *, subject: str) -> None:
+        """Make an empty file system on a guest's first volume, as a whole; what was on it is lost."""
+        handle = self.handle
+        with explained(subject):
+            if filesystem == "xfs" and not handle.feature_available(["xfs"]):
+                raise Unsupported(
+                    subject,
+                    "libguestfs on the provider cannot make xfs",
+                    remedy="Install its support for xfs (Debian: libguestfs-xfs) there, or take ext4.",
+                )
+            options = {"label": label} if label else {}
+            handle.mkfs(filesystem, self._find_device(guest, "sda", subject), **options)
+            handle.sync()
+
     def _find_device(self, guest: str, device: str, subject: str) -> str:
         subvolume, name, rest = t.cast("re.Match[str]", re.fullmatch(r"(btrfsvol:)?([^/]*)(.*)", device)).groups()
         plain = re.fullmatch(r"sd([a-z])(\d*)", name)

@@ -24,6 +24,13 @@ def create_overlay(path: str, base: str, *, base_format: str, virtual_bytes: int
          paths=(path, base), subject=subject, timeout_s=60)  # fmt: skip
 
 
+def create_volume(path: str, image_format: str, virtual_bytes: int, *, subject: str) -> None:
+    """Make an empty volume that stands alone; nothing of it is allocated."""
+    options = _QCOW2 if image_format == "qcow2" else "preallocation=off"
+    _run("create", "-q", "-f", image_format, "-o", options, path, str(virtual_bytes),
+         paths=(path,), subject=subject, timeout_s=60)  # fmt: skip
+
+
 def convert(source: str, source_format: str, target: str, *, subject: str, timeout_s: float) -> None:
     """Make a flat qcow2 of an image; only its data, holes stay holes.
 
@@ -33,9 +40,9 @@ def convert(source: str, source_format: str, target: str, *, subject: str, timeo
          paths=(source, target), subject=subject, timeout_s=timeout_s)  # fmt: skip
 
 
-def resize(path: str, virtual_bytes: int, *, subject: str) -> None:
-    """Grow a qcow2 volume."""
-    _run("resize", "-q", "-f", "qcow2", path, str(virtual_bytes), paths=(path,), subject=subject, timeout_s=60)
+def resize(path: str, virtual_bytes: int, *, subject: str, image_format: str = "qcow2") -> None:
+    """Grow a volume."""
+    _run("resize", "-q", "-f", image_format, path, str(virtual_bytes), paths=(path,), subject=subject, timeout_s=60)
 
 
 def compare(path: str, other: str, *, other_format: str, subject: str, timeout_s: float) -> None:

@@ -256,6 +256,29 @@ def _raise(exc: OSError) -> None:
     raise exc
 
 
+def ensure_data_directory(pool: str, path: str, subject: str) -> None:
+    """Make the directories that a data volume is to be in, and have their names on the disk."""
+    with explained(subject, "prepare the pool"):
+        for directory in (pathlib.Path(pool, "data"), pathlib.Path(path).parent):
+            if not directory.is_dir():
+                directory.mkdir(mode=0o711, exist_ok=True)
+                directory.chmod(0o711)
+                flush(directory.parent, subject)
+
+
+def withdraw_data(path: str, subject: str) -> None:
+    """Delete a data volume, and its server's directory with the last one."""
+    withdraw_file(path, subject)
+    with contextlib.suppress(OSError):
+        pathlib.Path(path).parent.rmdir()
+
+
+def list_data(pool: str) -> list[tuple[str, str]]:
+    """Return (``<server>.<volume>``, path) of all data volumes that are in the pool."""
+    found = (path for pattern in ("*.qcow2", "*.raw") for path in pathlib.Path(pool, "data").glob(f"*/{pattern}"))
+    return sorted((f"{path.parent.name}.{path.stem}", str(path)) for path in found)
+
+
 def list_origins(pool: str) -> dict[str, dict[str, t.Any]]:
     """Return what is written of the origin of each master in the pool, by master."""
     directory = pathlib.Path(pool, "masters", ".sources")

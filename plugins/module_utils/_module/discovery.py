@@ -17,6 +17,7 @@ from .._core.virt_type import VirtType, choose_virt_type
 from .._drivers import directories, host_facts, image_files, volumes
 from .._drivers.libvirt import LibvirtHost, open_host
 from .._drivers.virt_probe import prove_kvm
+from .data_volumes import read_size
 
 Record = dict[str, t.Any]
 
@@ -35,6 +36,7 @@ def discover(params: t.Mapping[str, t.Any]) -> Record:
             "domains": [_describe_domain(seen) for _name, seen in sorted(host.observe_domains().items())],
             "volumes": [volume for pool in usable for volume in _list_volumes(pool)],
             "masters": [master for pool in usable for master in _list_masters(pool)],
+            "data": [volume for pool in usable for volume in _list_data(pool)],
         }
 
 
@@ -127,6 +129,7 @@ def _describe_domain(seen: DomainSeen) -> Record:
         "cpus": domain.cpus,
         "memory_mib": domain.memory_mib,
         "disks": [disk.path for disk in domain.disks],
+        "disk_buses": [disk.bus for disk in domain.disks],
         "macs": [nic.mac for nic in domain.nics],
         "machine_metadata": dataclasses.asdict(domain.owner) if domain.owner else None,
     }
@@ -141,6 +144,21 @@ def _list_volumes(pool: Record) -> list[Record]:
             seen = image_files.see_file(path, subject)
             if seen is not None:
                 found.append({"clone": clone, "name": name, "path": path, "allocated_bytes": seen.allocated_bytes})
+    return found
+
+
+def _list_data(pool: Record) -> list[Record]:
+    found = []
+    for name, path in volumes.list_data(pool["path"]):
+        subject = f"volume {name}"
+        seen = image_files.see_file(path, subject)
+        if seen is None:
+            continue
+        record = {"name": name, "path": path, "pool": pool["name"], "allocated_bytes": seen.allocated_bytes}
+        virtual_bytes = 0  # what cannot be read is there all the same; whoever wants to use it is told why not
+        with contextlib.suppress(EncompassError):
+            virtual_bytes, _depends_on = read_size(path, path.rpartition(".")[2], seen.size_bytes, subject)
+        found.append({**record, "virtual_bytes": virtual_bytes})
     return found
 
 

@@ -35,21 +35,36 @@ class Batch:
         """Take an item in when the life cycle lets it; one that failed earlier in the larger operation is skipped."""
         name = str(item["name"])
         try:
-            subject = self._find_subject(reading, item)
-            if (subject.clone.get("last_error") or {}).get("operation") in self.outer:
-                self._skipped.append(name)
-                return
-            self.verb.check(subject)
-            completed = self.verb.complete(reading, subject, request)
+            completed = self._complete(reading, item, request)
         except EncompassError as exc:
             refusal = {"name": name, "changed": False, "failed": True, "steps": [], "record": {}}
             self._refused.append({**refusal, **exc.to_record()})
         else:
-            self.subjects[name] = subject
-            # Only within a larger operation has the catalog just been held against the provider.
-            stage = {"stage": subject.clone["stage"]} if self.outer and self.verb.plans_from_stage else {}
-            given = {key: value for key, value in item.items() if key != "clone"}
-            self.items.append({**given, **completed, **stage})
+            if completed is None:
+                self._skipped.append(name)
+            else:
+                self.items.append(completed)
+
+    def _complete(self, reading: Reading, item: Body, request: Request) -> Body | None:
+        """Return an item as the module wants it; None for one that failed earlier in the larger operation."""
+        subject = self._find_subject(reading, item)
+        if self._failed_before(subject.clone):
+            return None
+        self.verb.check(subject)
+        completed = self.verb.complete(reading, subject, request)
+        self.subjects[str(item["name"])] = subject
+        # Only within a larger operation has the catalog just been held against the provider.
+        stage = {"stage": subject.clone["stage"]} if self.outer and self.verb.plans_from_stage else {}
+        given = {key: value for key, value in item.items() if key != "clone"}
+        return {**given, **completed, **stage}
+
+    def _failed_before(self, body: Body) -> bool:
+        return (body.get("last_error") or {}).get("operation") in self.outer
+
+    def _describe_error(self, result: Body) -> Body:
+        """Return what the catalog notes of an item that failed."""
+        error = {key: result.get(key, "") for key in ("msg", "subject", "problem", "remedy")}
+        return {**error, "verb": self.verb.event, "operation": self.outer[0] if self.outer else None}
 
     def _find_subject(self, reading: Reading, item: Body) -> Subject:
         """Return what an item is about; of a machine, that is the clone that it serves, unless the item names one."""
@@ -78,9 +93,7 @@ class Batch:
         for result in results:
             subject = self.subjects[result["name"]]
             if result["failed"]:
-                error = {key: result.get(key, "") for key in ("msg", "subject", "problem", "remedy")}
-                error.update(verb=self.verb.event, operation=self.outer[0] if self.outer else None)
-                errors[("clone", subject.clone_name)] = error
+                errors[("clone", subject.clone_name)] = self._describe_error(result)
             else:
                 bodies.update(self.verb.absorb(subject, result["record"]))
         return bodies, errors

@@ -17,4 +17,5 @@ def read_snapshot(reading: Reading) -> Snapshot:
         machines={row.name: row.body for row in reading.find("machine")},
         deployments={row.name: row.body for row in reading.find("deployment")},
         functions={row.name: row.body for row in reading.find("function")},
+        volumes={row.name: row.body for row in reading.find("volume")},
     )

@@ -23,7 +23,7 @@ from .verbs import VERBS, Request, Verb
 LONGEST_S = 4 * 3600.0
 
 # Options that are for the action alone; everything else goes to the module.
-_OWN_OPTIONS = frozenset({"state", "operations", "deployments", "reassign", "clones", "machines"})
+_OWN_OPTIONS = frozenset({"state", "operations", "deployments", "reassign", "clones", "machines", "volumes"})
 
 
 class VerbAction(CatalogAction):
@@ -32,12 +32,14 @@ class VerbAction(CatalogAction):
     module: str
     default_state: str
     own_options: t.AbstractSet[str] = _OWN_OPTIONS
+    verbs: t.Mapping[tuple[str, str], Verb] = VERBS
+    batch_type = Batch
 
     def perform(self) -> dict[str, t.Any]:
         """Run the verb on the items that are due."""
         verb = self._choose_verb()
         items = self.get_list(verb.option)
-        batch = Batch(verb, self.host, [str(operation) for operation in self.get_list("operations")])
+        batch = self.batch_type(verb, self.host, [str(operation) for operation in self.get_list("operations")])
         result: dict[str, t.Any] = {"changed": False, "objects": []}
         if items:
             operation = self._begin(batch, items)
@@ -50,9 +52,9 @@ class VerbAction(CatalogAction):
 
     def _choose_verb(self) -> Verb:
         state = str(self._task.args.get("state", self.default_state))
-        verb = VERBS.get((self.module, state))
+        verb = self.verbs.get((self.module, state))
         if verb is None:
-            states = ", ".join(sorted(known for module, known in VERBS if module == self.module))
+            states = ", ".join(sorted(known for module, known in self.verbs if module == self.module))
             raise InvalidRequest("option state", f"it is {state!r}, not one of {states}")
         return verb
 
@@ -63,13 +65,13 @@ class VerbAction(CatalogAction):
             for item in items:
                 self.prepare(tx, item)
                 batch.add(tx, item, request)
-            if not batch.subjects:
+            if not batch.items:
                 return None
             return tx.begin(
                 batch.verb.event,
                 batch.targets,
                 owner=self.task_owner(),
-                intent={"provider": self.host, "items": sorted(batch.subjects)},
+                intent={"provider": self.host, "items": sorted(item["name"] for item in batch.items)},
                 lease_s=LEASE_S,
                 alongside=batch.outer,
             )

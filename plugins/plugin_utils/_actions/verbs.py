@@ -18,6 +18,7 @@ from .._catalog.store import Reading
 from .._planning.masters import complete_inputs, digest_items, split_secrets
 from .._planning.records import describe_server
 from .._planning.rendering import render_items
+from .data_disks import list_data_disks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,7 +293,10 @@ class Attach(Verb):
             "clone": subject.clone_name,
             **{key: machine[key] for key in sizes},
             "firmware": hardware["firmware"],
-            "disks": [describe_disk(subject.clone_name, volume, hardware["disk_bus"]) for volume in clone["volumes"]],
+            "disks": [
+                *(describe_disk(subject.clone_name, volume, hardware["disk_bus"]) for volume in clone["volumes"]),
+                *(list_data_disks(reading, machine) if self.state == "attached" else ()),
+            ],
             "seed": clone["seed"],
             "catalog": request.catalog_uuid,
         }

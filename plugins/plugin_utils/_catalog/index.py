@@ -23,6 +23,7 @@ TAGS: t.Mapping[str, tuple[str, ...]] = {
     "deployment": ("function", "version"),
     "function": (),
     "profile": (),
+    "volume": ("server", "deployment", "provider", "pool", "stage"),
 }
 """Per kind the tags that ``find`` accepts."""
 
@@ -42,7 +43,7 @@ def tags_of(kind: str, body: Body) -> Tags:
 
 def claims_of(kind: str, _name: str, body: Body) -> set[str]:
     """Return what no other object of the catalog may have at the same time."""
-    find_claims = {"machine": _claims_of_machine, "clone": _claims_of_clone}.get(kind)
+    find_claims = {"machine": _claims_of_machine, "clone": _claims_of_clone, "volume": _claims_of_volume}.get(kind)
     return set(find_claims(body)) if find_claims else set()
 
 
@@ -94,16 +95,20 @@ def _claims_of_machine(body: Body) -> t.Iterator[str]:
 
 
 def _claims_of_clone(body: Body) -> t.Iterator[str]:
-    # On a shared pool the same path is the same volume from every provider.
-    place = body.get("pool") if body.get("pool_shared") else body.get("provider")
     for volume in body.get("volumes") or []:
-        if volume.get("path"):
-            yield f"volume:{place}:{volume['path']}"
+        yield from _claims_of_volume({**body, "path": volume.get("path")})
     identity = body.get("identity") or {}
     if identity.get("machine_id"):
         yield f"machine-id:{identity['machine_id']}"
     for fingerprint in (identity.get("host_keys") or {}).values():
         yield f"host-key:{fingerprint}"
+
+
+def _claims_of_volume(body: Body) -> t.Iterator[str]:
+    # On a shared pool the same path is the same volume from every provider.
+    place = body.get("pool") if body.get("pool_shared") else body.get("provider")
+    if body.get("path"):
+        yield f"volume:{place}:{body['path']}"
 
 
 def _normalize_address(address: str) -> str:

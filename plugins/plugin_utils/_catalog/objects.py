@@ -9,7 +9,7 @@ import dataclasses
 import time
 import typing as t
 
-KINDS = ("master", "clone", "machine", "pool", "provider", "deployment", "function", "profile")
+KINDS = ("master", "clone", "machine", "pool", "provider", "deployment", "volume", "function", "profile")
 """A profile is what a master's record is too small for: the packages in it. It has the master's name."""
 
 Key = tuple[str, str]

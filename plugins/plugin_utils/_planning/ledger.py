@@ -25,6 +25,7 @@ class Snapshot:
     machines: dict[str, Body]
     deployments: dict[str, Body]
     functions: dict[str, Body] = dataclasses.field(default_factory=dict)
+    volumes: dict[str, Body] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +37,30 @@ class FreshNames:
     new_uuid: t.Callable[[], str]
 
 
+@dataclasses.dataclass(frozen=True)
+class DataWishes:
+    """What is to become of data volumes beyond what is declared; by itself nothing is lost or made twice."""
+
+    retire: bool = False
+    """Whether the data volumes of servers that are no longer wanted are deleted."""
+    recreate: t.Collection[str] = ()
+    """Names of volumes that are made anew, empty, when they are lost."""
+
+
 class Ledger:
     """The rows as they are and as this plan will have them."""
 
-    def __init__(self, snapshot: Snapshot, views: t.Mapping[str, ProviderView], fresh: FreshNames) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        views: t.Mapping[str, ProviderView],
+        fresh: FreshNames,
+        wishes: DataWishes | None = None,
+    ) -> None:
         self.snapshot = snapshot
         self.views = views
         self.fresh = fresh
+        self.wishes = wishes or DataWishes()
         self._rows: dict[Key, Body] = {}
         self._addresses = AddressBook(
             {

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 
 from ...module_utils._core.errors import NotFound
 from ...module_utils._core.placement import Candidate, Choice, Need, place_machine, take_room
+from .data_volumes import find_refusal, list_homes, reserve_data
 from .ledger import Ledger
-from .plans import Body, MemberPlan, verbs_to_active
+from .plans import Body, MemberPlan, order_verbs, verbs_to_active
 from .records import estimate_clone, new_clone_record, new_machine_record
 from .request import DeploymentRequest
 from .world import to_candidate
@@ -36,12 +37,24 @@ class Newcomers:
     def plan_member(self, server: str) -> MemberPlan:
         """Reserve a provider, a clone, a machine and its addresses for one new server."""
         need = build_need(self._request, server, self.master, self._master)
+        homes, refusal = list_homes(self._ledger, self._request, server)
+        for home in homes or ():
+            refusal = find_refusal(self._ledger, server, home, [data.name for data in self._request.data])
+        if refusal:
+            return self._refuse(server, refusal)
+        need = dataclasses.replace(need, homes=tuple(homes or ()))
         choice = place_machine(need, list(self._candidates.values()))
         self._candidates[choice.provider] = take_room(self._candidates[choice.provider], need)
         clone_name, reason = self.reserve_clone(choice.provider)
         stage = self._bind(server, clone_name, choice.provider)
         plan = self._describe(server, choice, clone_name, stage)
-        plan = dataclasses.replace(plan, reasons=(choice.reason, *reason))
+        data = reserve_data(self._ledger, self._request, plan)
+        plan = dataclasses.replace(
+            plan,
+            verbs=order_verbs(*plan.verbs, *data.work),
+            reasons=(choice.reason, *reason, *data.found),
+            data=data.work,
+        )
         if stage != "planned":
             return plan
         method, why, estimate = self.estimate_clone(clone_name, choice.provider)
@@ -99,6 +112,10 @@ class Newcomers:
         ledger.put("machine", server, machine)
         return str(clone["stage"])
 
+    def _refuse(self, server: str, refusal: str) -> MemberPlan:
+        provider = next(body["provider"] for body in self._ledger.snapshot.volumes.values() if body["server"] == server)
+        return MemberPlan(server, "refuse", provider, "", "", self.master, (), (refusal,))
+
     def _describe(self, server: str, choice: Choice, clone_name: str, stage: str) -> MemberPlan:
         return MemberPlan(
             server=server,
@@ -129,6 +146,7 @@ def build_need(request: DeploymentRequest, server: str, master_name: str, master
         volume_bytes=copied,
         strategy=request.strategy,
         providers=request.providers,
+        data_pools=tuple(data.pool for data in request.data),
     )
 
 

@@ -13,6 +13,7 @@ import typing as t
 from ...module_utils._core.errors import InvalidRequest
 from ...module_utils._core.lifecycle import apply_event
 from ...module_utils._core.placement import find_obstacle
+from .data_volumes import find_refusal, plan_data, plan_farewell, plan_remains
 from .ledger import Ledger
 from .masters import complete_inputs, digest_items, require_master
 from .newcomers import Newcomers, build_need
@@ -37,6 +38,7 @@ def plan_deployment(ledger: Ledger, request: DeploymentRequest) -> DeploymentPla
             members.append(plan_known(ledger, request, known[server], inputs))
         else:
             members.append(newcomers.plan_member(server))
+    members += plan_remains(ledger, request.name, request.servers)
     body = new_deployment_record(request, master, inputs)
     update = snapshot.deployments.get(request.name, {}).get("update")
     return conclude(ledger, request.name, members, {**body, "update": update} if update else body)
@@ -45,7 +47,7 @@ def plan_deployment(ledger: Ledger, request: DeploymentRequest) -> DeploymentPla
 def plan_retirement(ledger: Ledger, name: str) -> DeploymentPlan:
     """Plan to take a whole deployment away; one that is gone already needs nothing."""
     members = [plan_surplus(ledger, machine) for machine in ledger.machines_of(name).values()]
-    return conclude(ledger, name, members, None)
+    return conclude(ledger, name, members + plan_remains(ledger, name, ()), None)
 
 
 def conclude(ledger: Ledger, name: str, members: list[MemberPlan], body: Body | None) -> DeploymentPlan:
@@ -85,13 +87,14 @@ def plan_surplus(ledger: Ledger, machine_name: str) -> MemberPlan:
     clone = accept_finding(ledger, draft, reasons)
     # The address is reserved as soon as a machine is planned: unassign gives it back, from whatever stage.
     verbs = verbs_to_gone(clone["stage"])
-    verbs = verbs if "unassign" in verbs else ("unassign", *verbs)
+    data = plan_farewell(ledger, draft.server)
     spares = [name for name, body in ledger.snapshot.clones.items() if body["machine"] == machine_name]
     return dataclasses.replace(
         draft,
         action="retire",
-        verbs=verbs,
-        reasons=tuple(reasons),
+        verbs=order_verbs("unassign", *verbs, *data.work),
+        reasons=(*reasons, *data.found),
+        data=data.work,
         spares=tuple(sorted(set(spares) - {draft.clone})),
     )
 
@@ -117,6 +120,16 @@ def wait_for_provider(draft: MemberPlan) -> MemberPlan:
     return dataclasses.replace(draft, action="wait", reasons=(reason,))
 
 
+def hold_back(ledger: Ledger, draft: MemberPlan, request: DeploymentRequest | None = None) -> MemberPlan | None:
+    """Return the plan of a server that must be left alone, unseen or with lost data; None when there is no reason."""
+    if draft.provider not in ledger.views:
+        return wait_for_provider(draft)
+    declared = [data.name for data in request.data] if request else []
+    names = [*(ledger.snapshot.machines[draft.machine].get("data") or ()), *declared]
+    refusal = find_refusal(ledger, draft.server, draft.provider, names)
+    return dataclasses.replace(draft, action="refuse", reasons=(refusal,)) if refusal else None
+
+
 def accept_finding(ledger: Ledger, draft: MemberPlan, reasons: list[str]) -> Body:
     """Return the clone's record as its provider shows it; a difference is put into the record and gets a reason."""
     clone = ledger.snapshot.clones[draft.clone]
@@ -134,8 +147,9 @@ def accept_finding(ledger: Ledger, draft: MemberPlan, reasons: list[str]) -> Bod
 def plan_known(ledger: Ledger, request: DeploymentRequest, machine_name: str, inputs: Body) -> MemberPlan:
     """Plan what a server that exists needs to be as declared."""
     draft = draft_member(ledger, machine_name)
-    if draft.provider not in ledger.views:
-        return wait_for_provider(draft)
+    held = hold_back(ledger, draft, request)
+    if held is not None:
+        return held
     found: list[str] = []
     clone = accept_finding(ledger, draft, found)
     verbs = verbs_to_active(clone["stage"])
@@ -144,7 +158,9 @@ def plan_known(ledger: Ledger, request: DeploymentRequest, machine_name: str, in
     if is_reassigned(ledger, draft, request):
         found.append(f"it was reassigned: it serves {draft.master}")
         return dataclasses.replace(draft, action="repair" if verbs else "keep", verbs=verbs, reasons=tuple(found))
-    changes = change_machine(ledger, request, draft)
+    data = plan_data(ledger, request, draft)
+    found += data.found
+    changes = [*change_machine(ledger, request, draft), *data.changes]
     # A domain that was found running has yet to prove that its server answers.
     extra: tuple[str, ...] = ("activate",) if found and clone["stage"] == "active" else ()
     if not has_reservations(ledger, draft):
@@ -153,11 +169,11 @@ def plan_known(ledger: Ledger, request: DeploymentRequest, machine_name: str, in
     if has_other_customization(ledger, draft, clone, inputs):
         (found if clone["metastate"] == "clean" else changes).append("its customization is not as declared")
         extra += ("customize",)
+    extra += tuple(data.work)
     verbs = verbs_to_remake(clone["stage"], *verbs, *extra) if changes else order_verbs(*verbs, *extra)
     action = "change" if changes and not found else "repair" if verbs else "keep"
-    return dataclasses.replace(
-        draft, action=action, verbs=verbs, reasons=(*found, *changes, *note_newer_version(ledger, draft, request))
-    )
+    remarks = [*data.remarks, *note_newer_version(ledger, draft, request)]
+    return dataclasses.replace(draft, action=action, verbs=verbs, reasons=(*found, *changes, *remarks), data=data.work)
 
 
 def is_reassigned(ledger: Ledger, draft: MemberPlan, request: DeploymentRequest) -> bool:

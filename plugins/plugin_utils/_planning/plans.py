@@ -12,7 +12,10 @@ Body = dict[str, t.Any]
 Key = tuple[str, str]
 
 # The order in which a provider is worked on: first what frees room, then what needs it.
-VERBS = ("deactivate", "detach", "unassign", "delete", "clone", "assign", "customize", "attach", "activate")
+VERBS = (
+    *("deactivate", "detach", "unassign", "delete", "drop_volumes", "make_volumes", "grow_volumes"),
+    *("clone", "assign", "customize", "attach", "activate"),
+)
 
 _BRING_UP = {
     "planned": ("clone", "assign", "customize", "attach", "activate"),
@@ -53,7 +56,7 @@ def verbs_to_remake(stage: str, *extra: str) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class MemberPlan:
-    """What happens to one server, and why. ``action``: keep, create, repair, change, retire or wait."""
+    """What happens to one server, and why. ``action``: keep, create, repair, change, retire, wait or refuse."""
 
     server: str
     action: str
@@ -70,11 +73,19 @@ class MemberPlan:
     """The clone that the machine serves until then, when that is another one."""
     spares: tuple[str, ...] = ()
     """Clones of the machine that go for good when all is done."""
+    data: t.Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Names of data volumes by the verb that is done to them; the verb is among ``verbs`` too."""
 
     def to_record(self) -> Body:
         """Return the plan of one member as it stands in results."""
         lists = {key: list(getattr(self, key)) for key in ("verbs", "reasons", "spares")}
-        return {**dataclasses.asdict(self), **lists}
+        return {**dataclasses.asdict(self), **lists, "data": {verb: list(names) for verb, names in self.data.items()}}
+
+    def items_of(self, verb: str) -> list[dict[str, str]]:
+        """Return what a verb is done to, as its module wants it."""
+        if verb in self.data:
+            return [{"name": name} for name in self.data[verb]]
+        return [{"name": self.clone if verb in _ON_CLONES else self.machine}]
 
 
 @dataclasses.dataclass
@@ -97,14 +108,15 @@ class DeploymentPlan:
         """The objects that the work needs for itself, the deployment first."""
         busy = [member for member in self.members if member.verbs or member.spares]
         keys = [("deployment", self.name)]
-        keys += [("machine", member.machine) for member in busy]
+        keys += [("machine", member.machine) for member in busy if member.machine]
         clones = [name for member in busy for name in (member.clone, member.served, *member.spares) if name]
-        return keys + [("clone", name) for name in clones]
+        volumes = dict.fromkeys(name for member in busy for names in member.data.values() for name in names)
+        return [*keys, *(("clone", name) for name in clones), *(("volume", name) for name in volumes)]
 
 
 # What the modules of these verbs call their items; the other modules are given machines.
 _ON_CLONES = ("clone", "delete", "customize")
-_PREPARING = ("clone", "assign", "customize")
+_PREPARING = ("clone", "assign", "customize", "make_volumes")
 _SWITCHING = {"deactivate", "attach", "activate"}
 
 Work = dict[str, dict[str, list[dict[str, str]]]]
@@ -137,7 +149,8 @@ def batch_by_provider(plans: t.Iterable[DeploymentPlan]) -> Work:
     for plan in plans:
         for member in plan.members:
             for verb in member.verbs:
-                stage.add(member.provider, verb, name=member.clone if verb in _ON_CLONES else member.machine)
+                for item in member.items_of(verb):
+                    stage.add(member.provider, verb, **item)
             for name in member.spares:
                 stage.add(member.provider, "delete", name=name)
     return stage.work
@@ -166,8 +179,9 @@ def _add_switch(prepare: PlanStage, wave: PlanStage, member: MemberPlan) -> None
     for verb in member.verbs:
         # A clone that the machine serves already cannot be worked on beside it.
         stage = prepare if member.served and verb in _PREPARING else wave
-        if verb in _ON_CLONES:
-            stage.add(member.provider, verb, name=member.clone)
+        if verb in _ON_CLONES or verb in member.data:
+            for item in member.items_of(verb):
+                stage.add(member.provider, verb, **item)
         elif verb == "deactivate" and member.served:
             stage.add(member.provider, verb, name=member.machine, clone=member.served)
         else:

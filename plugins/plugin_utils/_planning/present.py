@@ -28,7 +28,8 @@ def describe_plans(plans: t.Sequence[DeploymentPlan]) -> list[str]:
 def describe_member(member: MemberPlan) -> list[str]:
     """Return one server's plan as lines."""
     size = f", about {format_bytes(member.estimated_bytes)}" if member.estimated_bytes else ""
-    lines = [f"{member.action} {member.server} on {member.provider}: clone {member.clone} of {member.master}{size}"]
+    what = f": clone {member.clone} of {member.master}{size}" if member.clone else ""
+    lines = [f"{member.action} {member.server} on {member.provider}{what}"]
     lines += [f"    because {reason}" for reason in member.reasons]
     lines += [f"    not on {name}: {reason}" for name, reason in sorted(member.rejected.items())]
     if member.verbs:

@@ -12,7 +12,7 @@ from ...module_utils._core.errors import InvalidRequest
 from .ledger import Ledger
 from .masters import complete_inputs, require_master
 from .newcomers import Newcomers
-from .planner import accept_finding, conclude, draft_member, has_other_customization, size_request, wait_for_provider
+from .planner import accept_finding, conclude, draft_member, has_other_customization, hold_back, size_request
 from .plans import Body, DeploymentPlan, MemberPlan, verbs_to_active
 from .request import CURRENT, DeploymentRequest, ReassignRequest
 from .switching import Successor, choose_successor, list_waiting, plan_switch, refuse_maintenance
@@ -46,8 +46,9 @@ def plan_restoration(ledger: Ledger, clones: t.Mapping[str, str]) -> list[Deploy
 def plan_reassignment(ledger: Ledger, request: ReassignRequest, machine: str) -> MemberPlan:
     """Plan one machine; one that serves the function already is brought up again where needed."""
     draft = draft_member(ledger, machine)
-    if draft.provider not in ledger.views:
-        return wait_for_provider(draft)
+    held = hold_back(ledger, draft)
+    if held is not None:
+        return held
     refuse_maintenance(ledger, draft)
     reasons: list[str] = []
     clone = accept_finding(ledger, draft, reasons)

@@ -82,6 +82,7 @@ def new_deployment_record(request: DeploymentRequest, master: Body, inputs: Body
     spec = {**dataclasses.asdict(request), "inputs": plain, "secrets_given": given}
     spec["networks"] = [{**network, "addresses": list(network["addresses"])} for network in spec["networks"]]
     spec["providers"] = list(request.providers)
+    spec["data"] = list(spec["data"])
     return {"function": request.function, "spec": spec, "members": request.servers}
 
 

@@ -9,6 +9,14 @@ import dataclasses
 import re
 import typing as t
 
+from ...module_utils._core.data_volumes import (
+    FORMATS,
+    LABEL_MAX_CHARS,
+    check_file_system,
+    check_size,
+    check_volume_name,
+)
+from ...module_utils._core.domain import DISK_BUSES
 from ...module_utils._core.errors import InvalidRequest
 
 CURRENT = "current"
@@ -34,6 +42,19 @@ class Ready:
 
 
 @dataclasses.dataclass(frozen=True)
+class DataVolume:
+    """A volume that every member has for itself, and keeps whatever it serves."""
+
+    name: str
+    virtual_bytes: int
+    pool: str
+    bus: str = "virtio"
+    format: str = "qcow2"
+    filesystem: str = ""
+    label: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class DeploymentRequest:
     """A declared number of servers of one function, as ``encompass_deployments`` holds it."""
 
@@ -53,6 +74,7 @@ class DeploymentRequest:
     stop_timeout_s: int = 60
     standby: int = 1
     vars: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    data: tuple[DataVolume, ...] = ()
 
     @property
     def servers(self) -> list[str]:
@@ -126,7 +148,9 @@ def parse_deployment(entry: t.Any, subject: str) -> DeploymentRequest:
             remedy="Use at most 40 lower-case letters, digits and hyphens, starting with a letter.",
         )
     subject = f"deployment {name}"
-    _refuse_unknown(subject, entry, {*_SCALARS, "name", "networks", "placement", "ready", "inputs", "vars", "version"})
+    _refuse_unknown(
+        subject, entry, {*_SCALARS, "name", "networks", "placement", "ready", "inputs", "vars", "version", "data"}
+    )
     fields = {key: parse(subject, key, entry[key]) for key, parse in _SCALARS.items() if entry.get(key) is not None}
     if "function" not in fields:
         raise InvalidRequest(
@@ -143,6 +167,7 @@ def parse_deployment(entry: t.Any, subject: str) -> DeploymentRequest:
         inputs=_require_mapping(subject, "inputs", entry.get("inputs")),
         ready=_parse_ready(subject, entry.get("ready")),
         vars=_require_mapping(subject, "vars", entry.get("vars")),
+        data=_parse_data(subject, entry.get("data"), pool=fields.get("pool", DeploymentRequest.pool)),
         **fields,
     )
 
@@ -242,3 +267,40 @@ def _parse_ready(subject: str, value: t.Any) -> Ready | None:
         status=_parse_integer(100, 599)(subject, "ready.status", fields.get("status", 200)),
         timeout_s=_parse_integer(1, 86400)(subject, "ready.timeout_s", fields.get("timeout_s", 180)),
     )
+
+
+def _parse_data(subject: str, value: t.Any, *, pool: str) -> tuple[DataVolume, ...]:
+    if value is not None and not isinstance(value, list):
+        raise InvalidRequest(subject, "its data are not a list of volumes")
+    volumes = tuple(parse_data_volume(subject, entry, pool=pool) for entry in value or ())
+    for volume in volumes:
+        if [other.name for other in volumes].count(volume.name) > 1:
+            raise InvalidRequest(subject, f"its data volume {volume.name} is declared twice")
+    return volumes
+
+
+def parse_data_volume(subject: str, entry: t.Any, *, pool: str) -> DataVolume:
+    """Return one declared data volume; ``pool`` is where it lives when it does not say."""
+    fields = _require_mapping(subject, "data volume", entry)
+    name = check_volume_name(subject, fields.get("name"))
+    subject = f"{subject}, data volume {name}"
+    _refuse_unknown(subject, fields, {"name", *_SIZES, *_DATA_FIELDS})
+    sizes = [unit for unit in _SIZES if fields.get(unit) is not None]
+    if len(sizes) != 1:
+        raise InvalidRequest(subject, "it needs a size", remedy="Give either size_gib or size_mib.")
+    size = _parse_integer(1, 1 << 30)(subject, sizes[0], fields[sizes[0]])
+    given = {key: parse(subject, key, fields[key]) for key, parse in _DATA_FIELDS.items() if fields.get(key)}
+    volume = DataVolume(name, size << _SIZES[sizes[0]], **{"pool": pool, **given})
+    check_size(subject, volume.virtual_bytes)
+    check_file_system(subject, volume.filesystem, volume.label, volume.virtual_bytes)
+    return volume
+
+
+_SIZES = {"size_gib": 30, "size_mib": 20}
+_DATA_FIELDS: dict[str, Parser] = {
+    "pool": _parse_name,
+    "bus": _parse_choice(*DISK_BUSES),
+    "format": _parse_choice(*FORMATS),
+    "filesystem": _parse_choice(*LABEL_MAX_CHARS),
+    "label": _parse_name,
+}

@@ -9,6 +9,7 @@ import dataclasses
 import typing as t
 
 from ...module_utils._core.errors import InvalidRequest
+from .data_volumes import plan_data
 from .ledger import Ledger
 from .masters import complete_inputs, require_master
 from .newcomers import Newcomers
@@ -19,10 +20,10 @@ from .planner import (
     draft_member,
     has_other_customization,
     has_reservations,
+    hold_back,
     is_reassigned,
     plan_known,
     size_request,
-    wait_for_provider,
 )
 from .plans import Body, DeploymentPlan, MemberPlan, verbs_to_active
 from .request import DeploymentRequest
@@ -69,8 +70,9 @@ def plan_return(ledger: Ledger, machine: str, clone: str | None, reason: str) ->
     draft = draft_member(ledger, machine)
     if clone is None:
         return draft
-    if draft.provider not in ledger.views:
-        return wait_for_provider(draft)
+    held = hold_back(ledger, draft)
+    if held is not None:
+        return held
     refuse_maintenance(ledger, draft)
     found: list[str] = []
     served = accept_finding(ledger, draft, found)
@@ -117,22 +119,27 @@ class _Mover:
         draft = draft_member(ledger, machine)
         if draft.master == self._master_name or is_reassigned(ledger, draft, self._request):
             return self._add_spares(plan_known(ledger, self._request, machine, self._inputs))
-        if draft.provider not in ledger.views:
-            return wait_for_provider(draft)
+        held = hold_back(ledger, draft, self._request)
+        if held is not None:
+            return held
         refuse_maintenance(ledger, draft)
         reasons: list[str] = [f"moves from {draft.master} to {self._master_name}"]
         served = accept_finding(ledger, draft, reasons)
         reasons += change_machine(ledger, self._request, draft)
-        draft = dataclasses.replace(draft, action="update", master=self._master_name, reasons=tuple(reasons))
+        data = plan_data(ledger, self._request, draft)
+        reasons += [*data.found, *data.changes, *data.remarks]
+        draft = dataclasses.replace(
+            draft, action="update", master=self._master_name, reasons=tuple(reasons), data=data.work
+        )
         successor = choose_successor(ledger, self._newcomers, draft)
         target = dataclasses.replace(draft, clone=successor.name)
-        extra: tuple[str, ...] = () if has_reservations(ledger, draft) else ("assign",)
+        extra = (*data.work, *(() if has_reservations(ledger, draft) else ("assign",)))
         if has_other_customization(ledger, target, ledger.snapshot.clones[successor.name], self._inputs):
             extra += ("customize",)
         return self._add_spares(plan_switch(draft, served["stage"], successor, *extra))
 
     def _add_spares(self, member: MemberPlan) -> MemberPlan:
-        if member.action == "wait":
+        if member.action in ("wait", "refuse"):
             return member
         update = self._ledger.snapshot.deployments[self._request.name].get("update") or {}
         # What a halted update would go back to is still needed when it is taken up again.

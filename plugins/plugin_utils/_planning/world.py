@@ -28,6 +28,8 @@ class ProviderView:
     """Paths of the volumes under the pools' clone directories."""
     masters: t.Mapping[str, frozenset[str]]
     """Digests of the published masters, by pool."""
+    data: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Sizes of the data volumes in the pools, by path."""
 
     @classmethod
     def parse(cls, name: str, seen: Body) -> ProviderView:
@@ -43,6 +45,7 @@ class ProviderView:
             domains={domain["name"]: domain for domain in seen["domains"]},
             volumes=frozenset(volume["path"] for volume in seen["volumes"]),
             masters={pool: frozenset(digests) for pool, digests in masters.items()},
+            data={volume["path"]: volume["virtual_bytes"] for volume in seen.get("data", ())},
         )
 
     def reservation_exists(self, nic: Body) -> bool:

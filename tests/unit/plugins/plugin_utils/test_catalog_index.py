@@ -56,6 +56,10 @@ TAG_CASES = {
     ),
     "pool": ({"pool": "default", "providers": ["kvm-1", "kvm-2"]}, {"pool": "default", "provider": ("kvm-1", "kvm-2")}),
     "provider": ({"virt_type": "qemu", "arch": "x86_64"}, {"virt_type": "qemu", "arch": "x86_64"}),
+    "volume": (
+        {"server": "web-1", "deployment": "web", "provider": "kvm-1", "pool": "default", "stage": "available"},
+        {"server": "web-1", "deployment": "web", "provider": "kvm-1", "pool": "default", "stage": "available"},
+    ),
     "deployment": ({"spec": {"function": "web-server", "version": 2}}, {"function": "web-server", "version": "2"}),
     "function": ({"current": 2, "last": 3}, {}),
     "profile": ({"packages": {"nginx": "1.22.1-9"}}, {}),
@@ -103,6 +107,14 @@ def test_a_volume_is_claimed_on_its_provider_or_on_the_shared_pool(shared, place
         f"volume:{place}:/pool/clones/a/root.qcow2",
         "machine-id:m1",
         "host-key:SHA256:x",
+    }
+
+
+def test_a_data_volume_is_claimed_like_a_clones_volume():
+    body = {"provider": "kvm-1", "pool": "default", "path": "/pool/data/web-1/db.qcow2"}
+    assert claims_of("volume", "web-1.db", body) == {"volume:kvm-1:/pool/data/web-1/db.qcow2"}
+    assert claims_of("volume", "web-1.db", {**body, "pool_shared": True}) == {
+        "volume:default:/pool/data/web-1/db.qcow2"
     }
 
 

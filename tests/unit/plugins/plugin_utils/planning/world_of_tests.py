@@ -9,7 +9,12 @@ import copy
 import itertools
 import typing as t
 
-from ansible_collections.encompass.images.plugins.plugin_utils._planning.ledger import FreshNames, Ledger, Snapshot
+from ansible_collections.encompass.images.plugins.plugin_utils._planning.ledger import (
+    DataWishes,
+    FreshNames,
+    Ledger,
+    Snapshot,
+)
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.masters import digest_items
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.planner import plan_deployment, plan_retirement
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.plans import DeploymentPlan, MemberPlan
@@ -87,6 +92,7 @@ def make_seen(number: int = 1, **provider: t.Any) -> dict[str, t.Any]:
         "networks": [network],
         "domains": [],
         "volumes": [],
+        "data": [],
         "masters": [{"digest": DIGEST, "path": f"/pool/masters/{DIGEST}.qcow2", "pool": "default"}],
     }
 
@@ -100,13 +106,13 @@ class World:
         self._numbers = itertools.count(1)
         self._uuids = itertools.count(1)
 
-    def ledger(self) -> Ledger:
-        """Return what planning reads, as it is now."""
+    def ledger(self, **wishes: t.Any) -> Ledger:
+        """Return what planning reads, as it is now, and what is wished for data volumes."""
         fresh = FreshNames(
             "catalog-1", lambda _sequence: next(self._numbers), lambda: f"{next(self._uuids):08d}-0000-4000-8000-0"
         )
         views = {name: ProviderView.parse(name, seen) for name, seen in self.seen.items()}
-        return Ledger(copy.deepcopy(self.rows), views, fresh)
+        return Ledger(copy.deepcopy(self.rows), views, fresh, DataWishes(**wishes))
 
     def plan(self, **changes: t.Any) -> DeploymentPlan:
         """Return the plan of the deployment ``web``, with some fields changed."""
@@ -139,6 +145,7 @@ class World:
         assert plan.body is not None
         self.rows.deployments[plan.name] = plan.body
         for member in plan.members:
+            self._store(member)
             if member.served:
                 self._switch(member, attach=not only or member.server in only)
             if member.action != "retire" and not (only and member.server not in only):
@@ -147,6 +154,26 @@ class World:
                 for spare in member.spares:
                     del self.rows.clones[spare]
         return plan
+
+    def _store(self, member: MemberPlan) -> None:
+        """Do to a server's data volumes what is planned."""
+        data = self.seen[member.provider]["data"] if member.data else []
+        for name in (name for names in member.data.values() for name in names):
+            record = self.rows.volumes[name]
+            data[:] = [volume for volume in data if volume["path"] != record["path"]]
+            if name in member.data.get("drop_volumes", ()):
+                del self.rows.volumes[name]
+            else:
+                record["stage"] = "available"
+                data.append({"path": record["path"], "virtual_bytes": record["virtual_bytes"]})
+
+    def remove(self, member: MemberPlan) -> None:
+        """Let a server go as planned."""
+        self._store(member)
+        seen = self.seen[member.provider]
+        seen["domains"] = [domain for domain in seen["domains"] if domain["name"] != member.machine]
+        del self.rows.machines[member.machine]
+        del self.rows.clones[member.clone]
 
     def _switch(self, member: MemberPlan, *, attach: bool) -> None:
         """Prepare a server's next clone, and have its machine serve that."""
@@ -190,6 +217,7 @@ class World:
         self._fill(name, machine["clone"], inputs)
         clone.update(stage="active", metastate="operational", turn=clone["turn"] or 1)
         seen["domains"] = [domain for domain in seen["domains"] if domain["name"] != name]
+        data = [self.rows.volumes[f"{machine['server']}.{volume}"] for volume in machine.get("data", ())]
         seen["domains"].append(
             {
                 "name": name,
@@ -198,6 +226,8 @@ class World:
                 "cpus": machine["cpus"],
                 "memory_mib": machine["memory_mib"],
                 "machine_metadata": {"clone": machine["clone"]},
+                "disks": [volume["path"] for volume in data],
+                "disk_buses": [volume["bus"] for volume in data],
             }
         )
         for network in seen["networks"]:
