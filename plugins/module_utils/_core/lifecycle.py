@@ -84,6 +84,8 @@ TRANSITIONS = (
     Transition(
         "activate", "activating", (Stage.ATTACHED,), Stage.ACTIVE, "Attach it to its machine first", becomes=_FIRST_RUN
     ),
+    Transition("migrate", "migrating", (Stage.ACTIVE,), Stage.ACTIVE, "Activate it first, or move it cold"),
+    Transition("move", "moving", (Stage.ASSIGNED,), Stage.ASSIGNED, "Deactivate and detach it first"),
     Transition("deactivate", "deactivating", (Stage.ACTIVE,), Stage.ATTACHED, "It does not run"),
     Transition("detach", "detaching", (Stage.ATTACHED,), Stage.ASSIGNED, "Deactivate it first"),
     Transition("unassign", "unassigning", (Stage.ASSIGNED,), Stage.UNASSIGNED, "Detach it first"),
@@ -98,6 +100,7 @@ TRANSITIONS = (
     # ... and what is found to have happened behind our back.
     Transition("found_stopped", "", (Stage.ACTIVE,), Stage.ATTACHED, "Run discover"),
     Transition("found_running", "", (Stage.ASSIGNED, Stage.ATTACHED), Stage.ACTIVE, "Run discover", becomes=_FIRST_RUN),
+    Transition("found_fenced", "", (Stage.ATTACHED, Stage.ACTIVE), Stage.ASSIGNED, "Run discover"),
     Transition("found_undefined", "", (Stage.ATTACHED, Stage.ACTIVE), Stage.ASSIGNED, "Run discover"),
     Transition(
         "found_missing",

@@ -24,6 +24,18 @@ def create_overlay(path: str, base: str, *, base_format: str, virtual_bytes: int
          paths=(path, base), subject=subject, timeout_s=60)  # fmt: skip
 
 
+def create_empty(path: str, *, virtual_bytes: int, subject: str) -> None:
+    """Make a qcow2 volume of its own that holds nothing yet."""
+    _run("create", "-q", "-f", "qcow2", "-o", _QCOW2, path, str(virtual_bytes),
+         paths=(path,), subject=subject, timeout_s=60)  # fmt: skip
+
+
+def rebase(path: str, base: str, *, base_format: str, subject: str) -> None:
+    """Write into an overlay where its base is now; the base itself is the same as before."""
+    _run("rebase", "-q", "-u", "-f", "qcow2", "-b", base, "-F", base_format, path,
+         paths=(path, base), subject=subject, timeout_s=60)  # fmt: skip
+
+
 def convert(source: str, source_format: str, target: str, *, subject: str, timeout_s: float) -> None:
     """Make a flat qcow2 of an image; only its data, holes stay holes.
 

@@ -16,4 +16,5 @@ def read_snapshot(reading: Reading) -> Snapshot:
         clones={row.name: row.body for row in reading.find("clone")},
         machines={row.name: row.body for row in reading.find("machine")},
         deployments={row.name: row.body for row in reading.find("deployment")},
+        providers={row.name: row.body for row in reading.find("provider")},
     )

@@ -17,10 +17,13 @@ from .._catalog.store import Writing
 from .base import LEASE_S, CatalogAction
 from .batch import Batch
 from .lifeline import end_with_run
+from .migration_verbs import MIGRATION_VERBS
 from .verbs import VERBS, Request, Verb
 
 # No verb takes longer; a worker that hangs keeps its objects no longer than that.
 LONGEST_S = 4 * 3600.0
+
+_ALL_VERBS = {**VERBS, **MIGRATION_VERBS}
 
 # Options that are for the action alone; everything else goes to the module.
 _OWN_OPTIONS = frozenset({"state", "operations", "deployments", "reassign", "clones", "machines"})
@@ -49,9 +52,9 @@ class VerbAction(CatalogAction):
 
     def _choose_verb(self) -> Verb:
         state = str(self._task.args.get("state", self.default_state))
-        verb = VERBS.get((self.module, state))
+        verb = _ALL_VERBS.get((self.module, state))
         if verb is None:
-            states = ", ".join(sorted(known for module, known in VERBS if module == self.module))
+            states = ", ".join(sorted(known for module, known in _ALL_VERBS if module == self.module))
             raise InvalidRequest("option state", f"it is {state!r}, not one of {states}")
         return verb
 

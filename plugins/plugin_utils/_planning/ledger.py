@@ -24,6 +24,7 @@ class Snapshot:
     clones: dict[str, Body]
     machines: dict[str, Body]
     deployments: dict[str, Body]
+    providers: dict[str, Body] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +44,17 @@ class Ledger:
         self.views = views
         self.fresh = fresh
         self._rows: dict[Key, Body] = {}
-        self._addresses = AddressBook(
-            {
-                value.lower(): name
-                for name, machine in snapshot.machines.items()
-                for nic in machine["nics"]
-                for value in (nic["mac"], nic["address"])
-            }
-        )
+        taken = {
+            value.lower(): name
+            for name, machine in snapshot.machines.items()
+            for nic in machine["nics"]
+            for value in (nic["mac"], nic["address"])
+        }
+        # On a network that spans providers, each of them has an address.
+        for name, provider in snapshot.providers.items():
+            networks = provider.get("networks") or ()
+            taken.update({network["gateway"]: name for network in networks if network.get("spans")})
+        self._addresses = AddressBook(taken)
 
     def put(self, kind: str, name: str, body: Body) -> None:
         """Have a row written; what is planned next sees it."""

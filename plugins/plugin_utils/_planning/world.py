@@ -28,6 +28,8 @@ class ProviderView:
     """Paths of the volumes under the pools' clone directories."""
     masters: t.Mapping[str, frozenset[str]]
     """Digests of the published masters, by pool."""
+    allocated: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """How many bytes each of the volumes takes."""
 
     @classmethod
     def parse(cls, name: str, seen: Body) -> ProviderView:
@@ -43,6 +45,7 @@ class ProviderView:
             domains={domain["name"]: domain for domain in seen["domains"]},
             volumes=frozenset(volume["path"] for volume in seen["volumes"]),
             masters={pool: frozenset(digests) for pool, digests in masters.items()},
+            allocated={volume["path"]: volume.get("allocated_bytes") or 0 for volume in seen["volumes"]},
         )
 
     def reservation_exists(self, nic: Body) -> bool:

@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where machines are that went to other providers, and where something of them may be left. Pure; private to this
+collection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ...module_utils._core.migration import relocate
+from .ledger import Ledger
+from .plans import Body
+from .world import ProviderView
+
+
+def move_machine(machine: Body, to: str) -> Body:
+    """Return the record of a machine that is at another provider from now on."""
+    also_on = {*(machine.get("also_on") or ()), machine["provider"]} - {to}
+    return {**machine, "provider": to, "moving_to": None, "also_on": sorted(also_on)}
+
+
+def move_clone(clone: Body, to: str, pool_path: str, target_pool_path: str) -> Body:
+    """Return the record of a clone that is at another provider from now on, in the pool of the same name."""
+
+    def there(path: str | None) -> str | None:
+        return relocate(path, pool_path, target_pool_path) if path else path
+
+    volumes = [
+        {
+            **volume,
+            "path": there(volume["path"]),
+            "backing": {**volume["backing"], "path": there(volume["backing"]["path"])}
+            if volume.get("backing")
+            else None,
+        }
+        for volume in clone["volumes"]
+    ]
+    moved = {**clone, "provider": to, "directory": there(clone["directory"]), "volumes": volumes, "last_error": None}
+    return {**moved, "seed": there(clone["seed"])}
+
+
+def locate_machines(ledger: Ledger) -> None:
+    """Bring the records of machines up to date whose migration was cut off, before anything is planned for them.
+
+    libvirt lets a domain run on one side only. Where it is gone from its own provider it may run at the other one; as
+    long as that was not looked at, the machine counts as being there, and is left alone.
+    """
+    for name, machine in list(ledger.snapshot.machines.items()):
+        at = _find_machine(ledger, name, machine)
+        if at is None or at == machine["provider"]:
+            continue
+        if at not in ledger.views:
+            ledger.snapshot.machines[name] = {**machine, "provider": at}  # for this plan only: it makes it wait
+            continue
+        for clone_name, clone in list(ledger.snapshot.clones.items()):
+            if clone["machine"] == name and clone["provider"] == machine["provider"]:
+                _follow(ledger, clone_name, clone, at, served=clone_name == machine["clone"])
+        ledger.put("machine", name, move_machine(machine, at))
+
+
+def _find_machine(ledger: Ledger, name: str, machine: Body) -> str | None:
+    """Return the provider on which a machine's domain is, or may be; None when there is no doubt about its record."""
+    view = ledger.views.get(machine["provider"])
+    others = machine.get("also_on") or ()
+    if not others or view is None or _has_domain(view, name, machine):
+        return None
+    if ledger.snapshot.clones[machine["clone"]]["stage"] != "active":
+        return None
+    for other in others:
+        if other in ledger.views and _has_domain(ledger.views[other], name, machine):
+            return str(other)
+    unseen = [str(other) for other in others if other not in ledger.views]
+    return unseen[0] if unseen and machine.get("moving_to") in unseen else None
+
+
+def _has_domain(view: ProviderView, name: str, machine: Body) -> bool:
+    domain = view.domains.get(name)
+    return domain is not None and bool(domain["uuid"] == machine["uuid"])
+
+
+def _follow(ledger: Ledger, name: str, clone: Body, to: str, *, served: bool) -> None:
+    """Have a clone's record follow its machine; one on standby only where its volumes are seen at the target."""
+    pools = [ledger.views[provider].pools.get(clone["pool"]) for provider in (clone["provider"], to)]
+    if pools[0] is None or pools[1] is None:
+        return
+    moved = move_clone(clone, to, pools[0]["path"], pools[1]["path"])
+    if served or all(pool["shared"] for pool in t.cast("list[Body]", pools)):
+        ledger.put("clone", name, moved)
+
+
+def list_vacated(ledger: Ledger, machine: str) -> tuple[str, ...]:
+    """Return the providers that were seen and on which something of a machine that runs elsewhere may be left."""
+    body = ledger.snapshot.machines[machine]
+    return tuple(name for name in body.get("also_on") or () if name in ledger.views and name != body["provider"])
