@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.site import POOL, Site, make_web
-from tests.lab.controller import Controller, PlaybookRun
+from tests.lab.commands import wait_until
+from tests.lab.controller import Controller, PlaybookRun, RunningPlaybook
 from tests.lab.host_root import SHARED_BRIDGE
 from tests.lab.hosts import LabHosts
 from tests.lab.watcher import Watcher
@@ -139,3 +140,90 @@ def test_a_running_server_moves_and_serves_all_the_while(site: SpanningSite, poo
     assert site.identity("web-1") == identity  # the boot id among it
     site.fetch("web-1", "/cgi-bin/write")
     site.deploy(make_web(count=1, pool=pool)).require_unchanged()
+
+
+def is_migrating(site: SpanningSite, provider: str) -> bool:
+    """Tell whether libvirt is at work on the machine."""
+    job = site.providers[provider].exec("virsh", "domjobinfo", "web-1", check=False).stdout
+    return "Job type:" in job and "None" not in job.split("Job type:")[1].splitlines()[0]
+
+
+def start_slow_migration(site: SpanningSite, source: str) -> RunningPlaybook:
+    """Start a migration that takes some seconds, and return once it is on its way."""
+    run = site.controller.start(
+        "encompass.images.migrate",
+        encompass_migrate=[{"machines": ["web-1"], "live": True}],
+        encompass_migrate_bandwidth_mib_s=3,
+    )
+    wait_until(lambda: is_migrating(site, source), timeout_s=120, what="a migration on its way", every_s=0.1)
+    return run
+
+
+def test_the_target_dies_on_the_way(site: SpanningSite) -> None:
+    source = deploy_one(site)
+    target = site.other_than(source)
+    before, identity = site.find("machine")["web-1"], site.identity("web-1")
+    with Watcher({"web-1": site.address_of("web-1")}, timeout_s=PATIENCE_S) as watcher:
+        run = start_slow_migration(site, source)
+        site.providers[target].crash()
+        assert run.wait(timeout_s=300).returncode != 0
+    assert watcher.seen["web-1"].failures == 0
+    assert site.identity("web-1") == identity
+    assert site.provider_of("web-1") == source
+    site.providers[target].start()
+    site.deploy(make_web(count=1)).require_success()
+    keeps_all(site, before, source)
+    assert site.identity("web-1") == identity
+
+
+def test_the_controller_dies_on_the_way(site: SpanningSite) -> None:
+    source = deploy_one(site, pool="shared")
+    target = site.other_than(source)
+    before, identity = site.find("machine")["web-1"], site.identity("web-1")
+    run = start_slow_migration(site, source)
+    run.kill()
+    run.wait()
+    assert site.provider_of("web-1") == source
+    wait_until(lambda: not is_migrating(site, source), timeout_s=120, what="the end of the migration", every_s=0.5)
+    assert list(site.domains()) == [f"{target}/web-1"]
+    site.deploy(make_web(count=1, pool="shared")).require_success()
+    assert site.provider_of("web-1") == target
+    site.deploy(make_web(count=1, pool="shared")).require_success()
+    keeps_all(site, before, target)
+    assert site.identity("web-1") == identity
+
+
+def test_a_server_whose_provider_died_comes_up_elsewhere_on_the_operators_word(site: SpanningSite) -> None:
+    source = deploy_one(site, pool="shared")
+    target = site.other_than(source)
+    before = site.find("machine")["web-1"]
+    site.providers[source].partition()
+    alive = site.migrate("web-1", fenced=[source], hosts=target)
+    # The operator was wrong: the guest runs on, cut off, and its volume is locked.
+    assert "in use" in alive.failures[-1]["result"]["msg"]
+    site.providers[source].heal()
+    site.deploy(make_web(count=1, pool="shared")).require_success()
+    assert site.provider_of("web-1") == source
+
+    site.providers[source].crash()
+    refused = site.migrate("web-1", hosts=target)
+    assert "was not reached in this run" in refused.failures[-1]["result"]["msg"]
+    site.migrate("web-1", fenced=[source], hosts=target).require_success()
+    assert site.fetch("web-1").startswith("hello from web-1")
+    site.providers[source].start()
+    assert site.domains().keys() == {f"{name}/web-1" for name in site.providers}
+    assert site.providers[source].exec("virsh", "domstate", "web-1").stdout.strip() == "shut off"
+    site.deploy(make_web(count=1, pool="shared")).require_success()
+    keeps_all(site, before, target)
+
+
+def test_check_mode_shows_the_plan_and_touches_nothing(site: SpanningSite) -> None:
+    source = deploy_one(site)
+    before = (site.dump(), site.domains(), site.files(), site.reservations())
+    for live in (True, False):
+        request = [{"deployment": "web", "live": live}]
+        run = site.controller.run("encompass.images.migrate", "--check", encompass_migrate=request)
+        run.require_success()
+        assert f"moves from {source} to {site.other_than(source)}" in run.stdout
+        assert ("it goes on running" if live else "it is stopped on the way") in run.stdout
+    assert (site.dump(), site.domains(), site.files(), site.reservations()) == before

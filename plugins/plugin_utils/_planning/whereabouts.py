@@ -62,22 +62,26 @@ def locate_machines(ledger: Ledger) -> None:
 
 def _find_machine(ledger: Ledger, name: str, machine: Body) -> str | None:
     """Return the provider on which a machine's domain is, or may be; None when there is no doubt about its record."""
-    view = ledger.views.get(machine["provider"])
-    others = machine.get("also_on") or ()
-    if not others or view is None or _has_domain(view, name, machine):
+    view, others = ledger.views.get(machine["provider"]), machine.get("also_on") or ()
+    if not others or view is None:
         return None
-    if ledger.snapshot.clones[machine["clone"]]["stage"] != "active":
+    here = _find_domain(view, machine, name)
+    there = {other: _find_domain(ledger.views[other], machine, name) for other in others if other in ledger.views}
+    if here is not None and here["active"]:
         return None
-    for other in others:
-        if other in ledger.views and _has_domain(ledger.views[other], name, machine):
-            return str(other)
-    unseen = [str(other) for other in others if other not in ledger.views]
-    return unseen[0] if unseen and machine.get("moving_to") in unseen else None
+    running = [other for other, domain in there.items() if domain is not None and domain["active"]]
+    if running:
+        return str(running[0])
+    if here is not None or ledger.snapshot.clones[machine["clone"]]["stage"] != "active":
+        return None
+    present = [other for other, domain in there.items() if domain is not None]
+    unseen = [other for other in others if other not in ledger.views and other == machine.get("moving_to")]
+    return next((str(other) for other in (*present, *unseen)), None)
 
 
-def _has_domain(view: ProviderView, name: str, machine: Body) -> bool:
+def _find_domain(view: ProviderView, machine: Body, name: str) -> t.Mapping[str, t.Any] | None:
     domain = view.domains.get(name)
-    return domain is not None and bool(domain["uuid"] == machine["uuid"])
+    return domain if domain is not None and domain["uuid"] == machine["uuid"] else None
 
 
 def _follow(ledger: Ledger, name: str, clone: Body, to: str, *, served: bool) -> None:

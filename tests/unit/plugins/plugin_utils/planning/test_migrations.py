@@ -326,6 +326,18 @@ def test_a_migration_that_happened_unseen_is_found(world: World) -> None:
     assert only_member(migrate(world, to="hv2")).vacates == ("hv1",)
 
 
+def test_a_server_whose_provider_was_not_dead_is_found_there(world: World) -> None:
+    share(world)
+    alive = copy.deepcopy(world.seen.pop("hv1"))
+    for row, body in migrate(world, fenced=["hv1"]).rows.items():
+        getattr(world.rows, f"{row[0]}s")[row[1]] = body
+    world.seen["hv1"] = alive
+    plan = redeploy(world)
+    assert (only_member(plan).provider, only_member(plan).verbs) == ("hv1", ("activate",))
+    clone = plan.rows[("clone", only_member(plan).clone)]
+    assert (clone["provider"], clone["stage"]) == ("hv1", "active")
+
+
 def test_nothing_is_started_while_nobody_knows_where_it_runs(world: World) -> None:
     reserve(world)
     world.seen["hv1"]["domains"] = []
