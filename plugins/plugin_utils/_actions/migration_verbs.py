@@ -58,6 +58,10 @@ class Move(Verb):
             ],
         }
 
+    def absorb(self, subject: Subject, record: Body) -> dict[Key, Body | None]:
+        """Return the records after the verb, of which only an earlier error is gone."""
+        return {("clone", subject.clone_name): {**subject.clone, "last_error": None}}
+
     def absorb_move(self, subject: Subject, record: Body) -> dict[Key, Body | None]:
         """Return the records of a machine and its clones that are at the target from now on."""
         clones = {subject.clone_name: subject.clone, **subject.partners}
@@ -161,8 +165,9 @@ class Vacate(Verb):
     def absorb(self, subject: Subject, record: Body) -> dict[Key, Body | None]:
         """Return the records after the verb: clones that stayed behind are gone."""
         also_on = [name for name in subject.machine["also_on"] if name != subject.host]
-        gone: dict[Key, Body | None] = {("clone", name): None for name in subject.partners}
-        return {**gone, ("machine", subject.machine_name): {**subject.machine, "also_on": also_on}}
+        clones: dict[Key, Body | None] = {("clone", name): None for name in subject.partners}
+        clones[("clone", subject.clone_name)] = {**subject.clone, "last_error": None}
+        return {**clones, ("machine", subject.machine_name): {**subject.machine, "also_on": also_on}}
 
 
 class Abandon(Vacate):

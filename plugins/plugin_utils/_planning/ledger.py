@@ -44,6 +44,7 @@ class Ledger:
         self.views = views
         self.fresh = fresh
         self._rows: dict[Key, Body] = {}
+        self._noted: dict[str, dict[Key, Body]] = {}
         taken = {
             value.lower(): name
             for name, machine in snapshot.machines.items()
@@ -61,10 +62,15 @@ class Ledger:
         getattr(self.snapshot, f"{kind}s")[name] = body
         self._rows[(kind, name)] = body
 
-    def take_rows(self) -> dict[Key, Body]:
-        """Return the rows put since the last call."""
+    def note(self, deployment: str, kind: str, name: str, body: Body) -> None:
+        """Have a row written with the plan of this deployment, if there is one; all planning sees it."""
+        getattr(self.snapshot, f"{kind}s")[name] = body
+        self._noted.setdefault(deployment, {})[(kind, name)] = body
+
+    def take_rows(self, deployment: str) -> dict[Key, Body]:
+        """Return the rows put since the last call, and those noted for the deployment."""
         rows, self._rows = self._rows, {}
-        return rows
+        return {**self._noted.pop(deployment, {}), **rows}
 
     def machines_of(self, deployment: str) -> dict[str, str]:
         """Return the names of a deployment's machines by their server."""

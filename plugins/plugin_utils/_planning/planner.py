@@ -51,7 +51,7 @@ def plan_retirement(ledger: Ledger, name: str) -> DeploymentPlan:
 
 def conclude(ledger: Ledger, name: str, members: list[MemberPlan], body: Body | None) -> DeploymentPlan:
     """Return the plan of a deployment from the plans of its members."""
-    rows = ledger.take_rows()
+    rows = ledger.take_rows(name)
     busy = any(member.verbs or member.vacates for member in members)
     waiting = any(member.action == "wait" for member in members)
     recorded = ledger.snapshot.deployments.get(name)

@@ -14,6 +14,8 @@ from .ledger import Ledger
 from .plans import Body
 from .world import ProviderView
 
+_NOWHERE = ""
+
 
 def move_machine(machine: Body, to: str) -> Body:
     """Return the record of a machine that is at another provider from now on."""
@@ -44,24 +46,33 @@ def move_clone(clone: Body, to: str, pool_path: str, target_pool_path: str) -> B
 def locate_machines(ledger: Ledger) -> None:
     """Bring the records of machines up to date whose migration was cut off, before anything is planned for them.
 
+    Each is written with its deployment's plan, so that a migration of others that is under way is left alone.
+
     libvirt lets a domain run on one side only. Where it is gone from its own provider it may run at the other one; as
     long as that was not looked at, the machine counts as being there, and is left alone.
     """
     for name, machine in list(ledger.snapshot.machines.items()):
         at = _find_machine(ledger, name, machine)
-        if at is None or at == machine["provider"]:
+        if at is None:
             continue
+        if at == _NOWHERE:
+            # Seen here a moment after it left, and there a moment before it came? The next look tells.
+            ledger.note(str(machine["deployment"]), "machine", name, {**machine, "moving_to": None})
+            at = f"between {machine['provider']} and {machine['moving_to']}"
         if at not in ledger.views:
             ledger.snapshot.machines[name] = {**machine, "provider": at}  # for this plan only: it makes it wait
             continue
         for clone_name, clone in list(ledger.snapshot.clones.items()):
             if clone["machine"] == name and clone["provider"] == machine["provider"]:
-                _follow(ledger, clone_name, clone, at, served=clone_name == machine["clone"])
-        ledger.put("machine", name, move_machine(machine, at))
+                _follow(ledger, name, clone_name, at)
+        ledger.note(str(machine["deployment"]), "machine", name, move_machine(machine, at))
 
 
 def _find_machine(ledger: Ledger, name: str, machine: Body) -> str | None:
-    """Return the provider on which a machine's domain is, or may be; None when there is no doubt about its record."""
+    """Return the provider on which a machine's domain is, or may be; None when there is no doubt about its record.
+
+    ``_NOWHERE`` when it is neither where it was nor where it was going.
+    """
     view, others = ledger.views.get(machine["provider"]), machine.get("also_on") or ()
     if not others or view is None:
         return None
@@ -75,8 +86,9 @@ def _find_machine(ledger: Ledger, name: str, machine: Body) -> str | None:
     if here is not None or ledger.snapshot.clones[machine["clone"]]["stage"] != "active":
         return None
     present = [other for other, domain in there.items() if domain is not None]
-    unseen = [other for other in others if other not in ledger.views and other == machine.get("moving_to")]
-    return next((str(other) for other in (*present, *unseen)), None)
+    if present or machine.get("moving_to") not in others:
+        return str(present[0]) if present else None
+    return _NOWHERE if machine["moving_to"] in ledger.views else str(machine["moving_to"])
 
 
 def _find_domain(view: ProviderView, machine: Body, name: str) -> t.Mapping[str, t.Any] | None:
@@ -84,14 +96,15 @@ def _find_domain(view: ProviderView, machine: Body, name: str) -> t.Mapping[str,
     return domain if domain is not None and domain["uuid"] == machine["uuid"] else None
 
 
-def _follow(ledger: Ledger, name: str, clone: Body, to: str, *, served: bool) -> None:
+def _follow(ledger: Ledger, machine_name: str, name: str, to: str) -> None:
     """Have a clone's record follow its machine; one on standby only where its volumes are seen at the target."""
+    machine, clone = ledger.snapshot.machines[machine_name], ledger.snapshot.clones[name]
     pools = [ledger.views[provider].pools.get(clone["pool"]) for provider in (clone["provider"], to)]
     if pools[0] is None or pools[1] is None:
         return
     moved = move_clone(clone, to, pools[0]["path"], pools[1]["path"])
-    if served or all(pool["shared"] for pool in t.cast("list[Body]", pools)):
-        ledger.put("clone", name, moved)
+    if name == machine["clone"] or all(pool["shared"] for pool in t.cast("list[Body]", pools)):
+        ledger.note(str(machine["deployment"]), "clone", name, moved)
 
 
 def list_vacated(ledger: Ledger, machine: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from ansible_collections.encompass.images.plugins.plugin_utils._planning.request
     parse_deployment,
     parse_migrations,
 )
+from ansible_collections.encompass.images.plugins.plugin_utils._planning.scenario import Scenario
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.whereabouts import move_clone, move_machine
 from ansible_collections.encompass.images.tests.unit.plugins.plugin_utils.planning.world_of_tests import (
     WEB,
@@ -338,6 +339,18 @@ def test_a_server_whose_provider_was_not_dead_is_found_there(world: World) -> No
     assert (clone["provider"], clone["stage"]) == ("hv1", "active")
 
 
+def test_what_was_found_is_written_with_its_own_deployment(world: World) -> None:
+    reserve(world)
+    arrive(world)
+    others = [
+        parse_deployment({**WEB, "name": "blue", "count": 1}, "blue"),
+        parse_deployment({**WEB, "count": 1}, "web"),
+    ]
+    blue, web = Scenario(deployments=others).plan(world.ledger())
+    assert ("machine", "web-1") not in blue.rows
+    assert web.rows[("machine", "web-1")]["provider"] == "hv2"
+
+
 def test_nothing_is_started_while_nobody_knows_where_it_runs(world: World) -> None:
     reserve(world)
     world.seen["hv1"]["domains"] = []
@@ -345,6 +358,18 @@ def test_nothing_is_started_while_nobody_knows_where_it_runs(world: World) -> No
     plan = redeploy(world)
     assert (only_member(plan).action, only_member(plan).verbs) == ("wait", ())
     assert plan.rows == {}
+
+
+def test_a_server_that_is_seen_nowhere_is_looked_for_twice(world: World) -> None:
+    reserve(world)
+    world.seen["hv1"]["domains"] = []
+    plan = redeploy(world)
+    assert (only_member(plan).action, only_member(plan).verbs) == ("wait", ())
+    assert "between hv1 and hv2" in only_member(plan).reasons[0]
+    machine = plan.rows[("machine", "web-1")]
+    assert (machine["provider"], machine["moving_to"], machine["also_on"]) == ("hv1", None, ["hv2"])
+    world.rows.machines["web-1"] = machine
+    assert only_member(redeploy(world)).verbs == ("attach", "activate")
 
 
 def test_a_server_with_leftovers_is_retired_with_them(world: World) -> None:
