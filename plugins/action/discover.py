@@ -13,7 +13,7 @@ from ..plugin_utils._catalog.store import Writing
 
 # What changes from minute to minute is for the plan at hand only.
 _LASTING_POOL = ("type", "path", "shared", "filesystem", "reflink")
-_LASTING_NETWORK = ("name", "mode", "bridge", "subnet", "gateway", "dhcp_range")
+_LASTING_NETWORK = ("name", "mode", "bridge", "subnet", "gateway", "dhcp_range", "spans")
 
 
 class ActionModule(CatalogAction):
@@ -27,6 +27,9 @@ class ActionModule(CatalogAction):
             arguments["known"] = {
                 key: known.body.get(key) for key in ("virt_type", "virt_reason", "virt_requested", "boot_id")
             }
+        arguments["networks"] = [
+            {**entry, "peers": self._find_peers(entry["name"])} for entry in self.get_list("networks")
+        ]
         result: dict[str, t.Any] = self._execute_module(
             module_name="encompass.images.discover", module_args=arguments, task_vars=self.task_vars
         )
@@ -39,6 +42,12 @@ class ActionModule(CatalogAction):
                 if pool["usable"]:
                     changed |= self._write_pool(tx, pool)
         return {**result, "changed": changed}
+
+    def _find_peers(self, network: str) -> list[str]:
+        """Return the addresses that other providers have on a network that spans."""
+        others = (row.body for row in self.catalog.find("provider") if row.name != self.host)
+        networks = (known for body in others for known in body.get("networks") or ())
+        return [known["gateway"] for known in networks if known["name"] == network and known.get("spans")]
 
     def _write_pool(self, tx: Writing, pool: Body) -> bool:
         name = pool["name"] if pool["shared"] else f"{self.host}:{pool['name']}"

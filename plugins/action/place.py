@@ -18,7 +18,7 @@ from ..plugin_utils._catalog.store import Writing
 from ..plugin_utils._planning.ledger import DataWishes, FreshNames, Ledger
 from ..plugin_utils._planning.plans import DeploymentPlan, arrange_stages, batch_by_provider
 from ..plugin_utils._planning.present import describe_plans
-from ..plugin_utils._planning.request import parse_deployments, parse_reassignments
+from ..plugin_utils._planning.request import parse_deployments, parse_migrations, parse_reassignments
 from ..plugin_utils._planning.scenario import Scenario
 from ..plugin_utils._planning.waves import parse_waves
 from ..plugin_utils._planning.world import ProviderView
@@ -82,6 +82,7 @@ class ActionModule(CatalogAction):
             rollback=[str(name) for name in self.get_list("rollback")],
             reassign=parse_reassignments(self.get_list("reassign")),
             restore=given.get("restore") or {},
+            migrate=parse_migrations(self.get_list("migrate")),
             waves=parse_waves(given["waves"]) if given.get("waves") else (1.0,),
         )
 

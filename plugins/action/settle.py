@@ -81,11 +81,15 @@ class ActionModule(CatalogAction):
             wanted = {target[1] for target in operation.targets if target[0] == "machine"}
             for row in machines:
                 clone = self.catalog.require("clone", row.body["clone"]).body
-                if row.name in wanted and clone["stage"] != "active":
+                if row.name in wanted and (clone["stage"] != "active" or self._has_failed(clone)):
                     data = self._find_missing_data(row.name)
                     problems[row.name] = data or _describe_problem(row.body["clone"], clone, "active")
         self.catalog.commit(operation.id, bodies)
         return problems
+
+    def _has_failed(self, clone: Body) -> bool:
+        """Tell whether something failed on a clone in these very operations, though it runs."""
+        return (clone.get("last_error") or {}).get("operation") in self.get_list("operations")
 
 
 def _describe_problem(name: str, clone: Body, stage: str) -> str:

@@ -75,6 +75,15 @@ options:
       domain:
         description: Not looked at.
         type: str
+      spans:
+        description: Not looked at.
+        type: bool
+      peers:
+        description:
+          - Addresses of other providers on a network that spans. It is seen which of them answer at its bridge.
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: list
+        elements: str
   virt_type:
     description:
       - Which acceleration machines shall get. V(auto) is V(kvm) where that is proved to work, else V(qemu).
@@ -280,6 +289,15 @@ networks:
       type: list
       elements: dict
       returned: success
+    spans:
+      description: Whether other providers have it in common with this one.
+      type: bool
+      returned: success
+    reaches:
+      description: The other providers' addresses on it that answer here.
+      type: list
+      elements: str
+      returned: success
 domains:
   description: The provider's domains, whoever made them.
   returned: success
@@ -364,6 +382,8 @@ NETWORK_SPEC = {
     "bridge": {"type": "str"},
     "dhcp_range": {"type": "list", "elements": "str"},
     "domain": {"type": "str"},
+    "spans": {"type": "bool"},
+    "peers": {"type": "list", "elements": "str"},
 }
 
 KNOWN_SPEC = {

@@ -64,6 +64,15 @@ options:
       domain:
         description: The DNS domain of the network.
         type: str
+      spans:
+        description:
+          - Whether other providers have the same network, so that a machine may move between them with its address.
+          - All of them give it the same name and subnet, and each an O(networks[].gateway) of its own. Joining their
+            bridges (O(networks[].bridge)) is up to the site, for example by a VLAN or VXLAN interface that a hook of
+            libvirt puts into the bridge whenever the network starts.
+          - Each provider gives addresses only to the machines that it has.
+        type: bool
+        default: false
 """
 
 EXAMPLES = r"""
@@ -82,6 +91,16 @@ EXAMPLES = r"""
         subnet: 192.0.2.0/24
         bridge: br-public
         dhcp_range: [192.0.2.200, 192.0.2.250]
+
+- name: A network that this provider has in common with others
+  encompass.images.network:
+    networks:
+      - name: servers
+        mode: open
+        subnet: 198.51.100.0/24
+        gateway: 198.51.100.2
+        bridge: br-servers
+        spans: true
 
 - name: Remove a network
   encompass.images.network:
@@ -152,6 +171,7 @@ NETWORK_SPEC = {
     "bridge": {"type": "str"},
     "dhcp_range": {"type": "list", "elements": "str"},
     "domain": {"type": "str"},
+    "spans": {"type": "bool", "default": False},
 }
 
 ARGUMENT_SPEC = {

@@ -19,7 +19,8 @@ description:
     naming it.
   - When everything is as declared, nothing is written.
   - Instead of bringing deployments about, it plans to move them to another version (O(update)), back again
-    (O(rollback)), or to have machines serve another function (O(reassign)). What a machine served before is kept on
+    (O(rollback)), to have machines serve another function (O(reassign)), or to move them to other providers
+    (O(migrate)). What a machine served before is kept on
     standby, so that it can go back without any copy.
   - This is an action that runs on the controller alone.
 extends_documentation_fragment:
@@ -232,6 +233,35 @@ options:
     type: list
     elements: str
     default: []
+  migrate:
+    description: Machines that are to be at another provider.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      deployment:
+        description: All machines of this deployment; or give O(migrate[].machines).
+        type: str
+      machines:
+        description: Names of machines.
+        type: list
+        elements: str
+      to:
+        description: Inventory name of the provider; by default the one of the others that placement likes best.
+        type: str
+      live:
+        description:
+          - With V(true) they go on running on their way, with V(false) they are stopped. With V(auto) those go on that
+            run and can.
+        type: str
+        choices: [auto, "true", "false"]
+        default: auto
+      fenced:
+        description:
+          - Providers of which you know for certain that no machine runs there any more, because they are off or cut off
+            from the volumes. Only then machines of theirs come up elsewhere, from a shared pool.
+        type: list
+        elements: str
   waves:
     description:
       - How many servers change together, as numbers or percentages of all, like a play's C(serial). The last one is
@@ -268,6 +298,15 @@ EXAMPLES = r"""
     update: [web]
     waves: [1, 50%]
     observed: "{{ {'hv1': hostvars['hv1'].encompass_observed} }}"
+  register: plan
+
+- name: Plan that one machine goes to another provider, and goes on running
+  encompass.images.place:
+    migrate:
+      - machines: [web-1]
+        to: hv2
+        live: true
+    observed: "{{ {'hv1': hostvars['hv1'].encompass_observed, 'hv2': hostvars['hv2'].encompass_observed} }}"
   register: plan
 
 - name: Plan to take them away

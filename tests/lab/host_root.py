@@ -54,6 +54,15 @@ namespaces = []
 """
 
 
+# What a site does whose hosts have a port into a network of guests: libvirt's own hook joins its bridge to it.
+HOOK = """\
+#!/bin/sh
+# libvirt calls it with: network, event, stage
+if [ "$1 $2 $3" = "encompass started begin" ]; then /sbin/ip link set {port} master {bridge}; fi
+"""
+SHARED_BRIDGE = "guests0"
+
+
 @dataclass(frozen=True)
 class HostPlan:
     """All that a host needs to know about itself; paths are the machine's."""
@@ -72,6 +81,7 @@ class HostPlan:
     host_uuid: str
     environment: dict[str, str]
     kvm: bool
+    shared_port: str  # the interface into the network that the guests of all hosts share; empty without one
 
 
 def main() -> None:
@@ -99,6 +109,7 @@ def connect(plan: HostPlan) -> None:
     lines = ["link set lo up", f"addr add {plan.address}/{plan.prefix_length} dev eth0", "link set eth0 up"]
     lines += [f"route add default via {plan.gateway}"]
     lines += [f"route add {subnet} via {address}" for subnet, address in plan.routes.items()]
+    lines += [f"link set {plan.shared_port} up"] if plan.shared_port else []
     call("ip", "-batch", "-", stdin="\n".join(lines))
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n", encoding="ascii")
 
@@ -173,6 +184,9 @@ def write_libvirt_settings(plan: HostPlan, root: Path) -> None:
     call("chown", "libvirt-qemu:libvirt-qemu", root / "var/lib/libvirt/qemu")
     write(root / "etc/libvirt/libvirtd.conf", f'host_uuid = "{plan.host_uuid}"\nlog_outputs = "3:stderr"\n')
     write(root / "etc/libvirt/qemu.conf", QEMU)
+    if plan.shared_port:
+        hook = HOOK.format(port=plan.shared_port, bridge=SHARED_BRIDGE)
+        write(root / "etc/libvirt/hooks/network", hook, mode=0o755)
 
 
 def write(path: Path, text: str, *, mode: int = 0o644) -> None:

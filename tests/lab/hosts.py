@@ -7,9 +7,9 @@
         lab.hosts[0].exec("virsh", "list")
 
 A lab has a /16 of its own, 10.<100+number>.0.0/16: its hosts live in subnet 0 on a bridge; subnet i belongs to the
-guests of host i and is routed to that host, so that this machine reaches guests by their addresses. A keeper process
-takes the lab away when its owner dies, however it dies; `python -m tests.lab.hosts clean` does the same when the keeper
-was killed as well.
+guests of host i and is routed to that host, so that this machine reaches guests by their addresses. Guests of hosts
+that share them live in subnet 255, on a bridge that each host has a port into. A keeper process takes the lab away when
+its owner dies, however it dies; `python -m tests.lab.hosts clean` does the same when the keeper was killed as well.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ PYTHON = "/usr/bin/python3"
 # KVM may be present and still hang every guest, and libguestfs would try it first
 ENVIRONMENT = {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"}
 MAX_HOSTS = 40
+SHARED_SUBNET = 255
+SHARED_PORT = "eth1"
 
 
 class LabHost:
@@ -48,6 +50,7 @@ class LabHost:
         self.directory = lab.directory / self.name
         self.address = str(lab.network[10 + index])
         self.guest_subnet = f"{lab.network[256 * index]}/24"
+        self.shared_gateway = str(lab.network[256 * SHARED_SUBNET + index])
         self.private_key = lab.private_key
         self._launcher: subprocess.Popen[str] | None = None
         self._init: ProcessId | None = None
@@ -131,6 +134,9 @@ class LabHost:
         lines = [f"link add {self.name} type veth peer name eth0 netns {self.pid}"]
         lines += [f"link set {self.name} master {bridge} up"]
         lines += [f"route replace {self.guest_subnet} via {self.address} dev {bridge}"]
+        if self.lab.shares_guests:
+            lines += [f"link add {self.name}g type veth peer name {SHARED_PORT} netns {self.pid}"]
+            lines += [f"link set {self.name}g master {labstate.guest_bridge_of(self.lab.name)} up"]
         run("ip", "-batch", "-", stdin="\n".join(lines))
 
     def _plan(self) -> HostPlan:
@@ -151,6 +157,7 @@ class LabHost:
             host_uuid=str(uuid.UUID(digest.hexdigest(), version=4)),
             environment=ENVIRONMENT,
             kvm=self.lab.kvm,
+            shared_port=SHARED_PORT if self.lab.shares_guests else "",
         )
 
     def _answers(self) -> bool:
@@ -167,34 +174,45 @@ class LabHost:
             self._init.kill()
         if self._launcher is not None:
             self._launcher.wait(timeout=15)
-        run("ip", "link", "delete", self.name, check=False)
+        for link in (self.name, f"{self.name}g"):
+            run("ip", "link", "delete", link, check=False)
         for name in (self.name, f"{self.name}-launcher"):
             labstate.forget_process(self.lab.directory, name)
         self._init = self._launcher = None
 
     def partition(self) -> None:
-        """Pull the network cable; the host and its guests go on running, out of reach. `heal` plugs it in again."""
-        run("ip", "link", "set", self.name, "down")
+        """Pull the network cables; the host and its guests go on running, out of reach. `heal` plugs them in again."""
+        self._switch_cables("down")
+
+    def _switch_cables(self, state: str) -> None:
+        for link in (self.name, *([f"{self.name}g"] if self.lab.shares_guests else [])):
+            run("ip", "link", "set", link, state)
 
     def heal(self) -> None:
-        run("ip", "link", "set", self.name, "up")
+        self._switch_cables("up")
         run("ip", "route", "replace", self.guest_subnet, "via", self.address, "dev", labstate.bridge_of(self.lab.name))
 
 
 class LabHosts:
-    """A lab of `count` hosts as a context manager. `kvm` shows them the machine's /dev/kvm."""
+    """A lab of `count` hosts as a context manager. `kvm` shows them the machine's /dev/kvm.
 
-    def __init__(self, count: int, *, kvm: bool = False) -> None:
+    With `share_guests` the hosts also have a port into one network for the guests of all of them, and root of each may
+    log in on the others.
+    """
+
+    def __init__(self, count: int, *, kvm: bool = False, share_guests: bool = False) -> None:
         if not 1 <= count <= MAX_HOSTS:
             raise LabError(f"a lab has 1 to {MAX_HOSTS} hosts, not {count}")
         if os.geteuid() != 0:
             raise LabError("the lab makes namespaces and mounts: run the tests as root")
         self.kvm = kvm
+        self.shares_guests = share_guests
         labstate.clean_abandoned()
         self.directory, number = labstate.claim_lab()
         self.name = self.directory.name
         self.network = labstate.network_of(number)
         self.gateway = str(self.network[1])
+        self.shared_guest_subnet = f"{self.network[256 * SHARED_SUBNET]}/24"
         self.shared = self.directory / "shared"
         self.private_key = self.directory / "id_ed25519"
         self.known_hosts = self.directory / "known_hosts"
@@ -229,6 +247,10 @@ class LabHosts:
         bridge = labstate.bridge_of(self.name)
         lines = [f"link add {bridge} type bridge stp_state 0 forward_delay 0", f"link set {bridge} up"]
         lines += [f"addr add {self.gateway}/24 dev {bridge}"]
+        if self.shares_guests:
+            guests = labstate.guest_bridge_of(self.name)
+            lines += [f"link add {guests} type bridge stp_state 0 forward_delay 0", f"link set {guests} up"]
+            lines += [f"addr add {self.network[256 * SHARED_SUBNET + 254]}/24 dev {guests}"]
         # what is sent to a host or guest that is not there must never leave this machine by its default route
         lines += [f"route add unreachable {self.network}"]
         run("ip", "-batch", "-", stdin="\n".join(lines))
@@ -237,6 +259,14 @@ class LabHosts:
         keys = ((host.directory / "ssh_host_ed25519_key.pub").read_text(encoding="ascii") for host in self.hosts)
         lines = [f"{host.address} {key}" for host, key in zip(self.hosts, keys)]
         self.known_hosts.write_text("".join(lines), encoding="ascii")
+        if self.shares_guests:
+            for host in self.hosts:
+                self._trust_others(host)
+
+    def _trust_others(self, host: LabHost) -> None:
+        key, known_hosts = self.private_key.read_text("ascii"), self.known_hosts.read_text("ascii")
+        for name, content in {"id_ed25519": key, "known_hosts": known_hosts}.items():
+            host.exec("sh", "-c", f"umask 077; cat >/root/.ssh/{name}", stdin=content)
 
     def _start_keeper(self) -> None:
         """Start the process that holds the hosts' writable layers and takes the lab away when we are gone."""
@@ -281,7 +311,12 @@ class LabHosts:
             **variables,
         }
         hosts = {
-            host.name: {"ansible_host": host.address, "lab_guest_subnet": host.guest_subnet} for host in self.hosts
+            host.name: {
+                "ansible_host": host.address,
+                "lab_guest_subnet": host.guest_subnet,
+                "lab_shared_gateway": host.shared_gateway,
+            }
+            for host in self.hosts
         }
         return {"encompass_providers": {"hosts": hosts, "vars": common}}
 

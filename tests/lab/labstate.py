@@ -35,6 +35,10 @@ def bridge_of(lab: str) -> str:
     return f"{lab}br"
 
 
+def guest_bridge_of(lab: str) -> str:
+    return f"{lab}gbr"
+
+
 def claim_lab() -> tuple[Path, int]:
     """Take the first lab number whose name and subnet are free; return its folder and the number."""
     STATE_ROOT.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -99,7 +103,8 @@ def tear_down(directory: Path) -> None:
         process.kill()
     for process in processes:
         wait_until(functools.partial(has_ended, process), timeout_s=15, what=f"end of process {process.pid}")
-    run("ip", "link", "delete", bridge_of(directory.name), check=False)
+    for bridge in (bridge_of(directory.name), guest_bridge_of(directory.name)):
+        run("ip", "link", "delete", bridge, check=False)
     run("ip", "route", "delete", "unreachable", str(network_of(number)), check=False)
     # inside the keeper's own mount namespace the copy-on-write layer is still mounted; elsewhere this does nothing
     run("umount", "--lazy", str(directory / COW), check=False)

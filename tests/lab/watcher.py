@@ -37,7 +37,8 @@ class Silence:
 class Watcher:
     """Watches servers while it is entered: each by a thread of its own, so that a silent one delays no other."""
 
-    def __init__(self, addresses: t.Mapping[str, str], path: str = "/") -> None:
+    def __init__(self, addresses: t.Mapping[str, str], path: str = "/", *, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
         self.seen = {name: Silence() for name in addresses}
         self._urls = {name: f"http://{address}{path}" for name, address in addresses.items()}
         self._left = threading.Event()
@@ -63,7 +64,7 @@ class Watcher:
             started = time.monotonic()
             seen.asked += 1
             try:
-                with urllib.request.urlopen(self._urls[name], timeout=TIMEOUT_S) as answer:
+                with urllib.request.urlopen(self._urls[name], timeout=self._timeout_s) as answer:
                     seen.answers.append((time.monotonic(), answer.read().decode()))
             except OSError:
                 pass

@@ -170,6 +170,18 @@ def parse_domain_xml(text: str) -> Domain:
     )
 
 
+def relocate_domain_xml(text: str, moves: t.Mapping[str, str]) -> str:
+    """Return a definition of libvirt's with its disks' files in other directories: ``{directory: other directory}``."""
+    root = parse_document(text, subject="a domain")
+    for source in root.iterfind("devices/disk//source[@file]"):
+        path = source.get("file", "")
+        for before, after in moves.items():
+            if path.startswith(f"{before}/"):
+                source.set("file", after + path[len(before) :])
+                break
+    return render_document(root, subject=f"domain {root.findtext('name', '')}")
+
+
 def _parse_firmware(root: ET.Element) -> str:
     is_uefi = (
         attributes_at(root, "os").get("firmware") == "efi" or attributes_at(root, "os/loader").get("type") == "pflash"

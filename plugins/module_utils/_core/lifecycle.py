@@ -93,6 +93,8 @@ TRANSITIONS = (
     Transition(
         "activate", "activating", (Stage.ATTACHED,), Stage.ACTIVE, "Attach it to its machine first", becomes=_FIRST_RUN
     ),
+    Transition("migrate", "migrating", (Stage.ACTIVE,), Stage.ACTIVE, "Activate it first, or move it cold"),
+    Transition("move", "moving", (Stage.ASSIGNED,), Stage.ASSIGNED, "Deactivate and detach it first", metastates=ANY),
     Transition(
         "reconfigure",
         "reconfiguring",
@@ -131,6 +133,7 @@ TRANSITIONS = (
         metastates=ANY,
         becomes=_FIRST_RUN,
     ),
+    Transition("found_fenced", "", (Stage.ATTACHED, Stage.ACTIVE), Stage.ASSIGNED, "Run discover", metastates=ANY),
     Transition("found_undefined", "", (Stage.ATTACHED, Stage.ACTIVE), Stage.ASSIGNED, "Run discover", metastates=ANY),
     Transition(
         "found_missing",

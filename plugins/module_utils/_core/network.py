@@ -16,6 +16,8 @@ from .markup import add_element, attributes_at, parse_document, render_document
 
 MODES = ("nat", "route", "open")
 _DNSMASQ = "http://libvirt.org/schemas/network/dnsmasq/1.0"
+# Every provider's DHCP server hears every guest of a network that spans; each answers only those that it knows.
+_ONLY_KNOWN = "dhcp-ignore=tag:!known"
 _BRIDGE = re.compile(r"[A-Za-z0-9_.-]{1,15}\Z")  # IFNAMSIZ leaves 15 characters for an interface
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
 
@@ -46,6 +48,8 @@ class Network:
     dhcp_range: tuple[str, ...] = ()
     domain: str = ""
     reservations: tuple[Reservation, ...] = ()
+    spans: bool = False
+    """Whether providers have it in common: one subnet, whose bridges the site joins."""
 
     @property
     def subject(self) -> str:
@@ -69,6 +73,8 @@ def read_network(options: t.Mapping[str, t.Any]) -> Network:
         raise InvalidRequest(subject, "dhcp_range must be its first and its last address")
     for address in (gateway, *dhcp_range):
         require_host_address(subject, subnet, address)
+    if options.get("spans"):
+        _check_spanning(subject, options)
     return Network(
         name=options["name"],
         mode=options["mode"],
@@ -77,7 +83,21 @@ def read_network(options: t.Mapping[str, t.Any]) -> Network:
         bridge=options.get("bridge") or "",
         dhcp_range=dhcp_range,
         domain=options.get("domain") or "",
+        spans=bool(options.get("spans")),
     )
+
+
+def _check_spanning(subject: str, options: t.Mapping[str, t.Any]) -> None:
+    if not options.get("gateway"):
+        raise InvalidRequest(
+            subject, "it spans providers and has no gateway", remedy="Give each provider an address of its own in it."
+        )
+    if options.get("dhcp_range"):
+        raise InvalidRequest(
+            subject,
+            "it spans providers and has a dhcp_range, which each of them would give out",
+            remedy="Leave dhcp_range out: machines get the addresses that are reserved for them.",
+        )
 
 
 def _read_subnet(subject: str, text: str) -> ipaddress.IPv4Network:
@@ -142,6 +162,8 @@ def render_network_xml(network: Network, *, uuid: str = "") -> str:
     # Before every offer dnsmasq would ping the address for 3 s; the catalog knows better who has it.
     options = add_element(root, f"{{{_DNSMASQ}}}options")
     add_element(options, f"{{{_DNSMASQ}}}option", value="no-ping")
+    if network.spans:
+        add_element(options, f"{{{_DNSMASQ}}}option", value=_ONLY_KNOWN)
     return render_document(root, subject=network.subject)
 
 
@@ -170,6 +192,7 @@ def parse_network_xml(text: str) -> Network:
         dhcp_range=(bounds["start"], bounds["end"]) if bounds else (),
         domain=attributes_at(root, "domain").get("name", ""),
         reservations=tuple(_parse_reservation(host) for host in address.iterfind("dhcp/host")),
+        spans=any(option.get("value") == _ONLY_KNOWN for option in root.iter(f"{{{_DNSMASQ}}}option")),
     )
 
 

@@ -42,6 +42,7 @@ except ImportError:
     libvirt = None
 
 T = t.TypeVar("T")
+HostT = t.TypeVar("HostT", bound="LibvirtHost")
 
 # virDomainState; whatever else it may be, the machine's processors run.
 _POWERS = {3: Power.PAUSED, 5: Power.OFF, 6: Power.PAUSED, 7: Power.PAUSED}
@@ -54,7 +55,14 @@ _PAUSE_REASONS = {1: "by an operator", 5: "a disk failed or its pool is full", 1
 @contextlib.contextmanager
 def open_host(uri: str, *, timeout_s: float = 60.0) -> t.Iterator[LibvirtHost]:
     """Open a libvirt host and close it afterwards. ``timeout_s`` bounds every single call."""
-    subject = f"libvirt at {uri}"
+    with connected(LibvirtHost(uri, timeout_s=timeout_s)) as host:
+        yield host
+
+
+@contextlib.contextmanager
+def connected(host: HostT) -> t.Iterator[HostT]:
+    """Connect a host of whatever kind, and disconnect it afterwards."""
+    subject = f"libvirt at {host.uri}"
     if libvirt is None:
         raise Unsupported(
             subject,
@@ -64,7 +72,6 @@ def open_host(uri: str, *, timeout_s: float = 60.0) -> t.Iterator[LibvirtHost]:
         )
     # Without a handler of our own, libvirt prints every error to the standard error.
     libvirt.registerErrorHandler(lambda _context, _error: None, None)
-    host = LibvirtHost(uri, timeout_s=timeout_s)
     host.open()
     try:
         yield host
@@ -252,23 +259,23 @@ class LibvirtHost:
     def _on_network(self, name: str, act: t.Callable[[t.Any], object]) -> None:
         self._call(f"network {name}", lambda: act(self._connection.networkLookupByName(name)))
 
-    def _call(self, subject: str, function: t.Callable[[], T]) -> T:
-        """Call libvirt within the time limit, with its errors as ours."""
+    def _call(self, subject: str, function: t.Callable[[], T], *, limit_s: float | None = None) -> T:
+        """Call libvirt within the time limit, by default that of a single call, with its errors as ours."""
         try:
-            return self._call_in_time(subject, function)
+            return self._call_in_time(subject, function, limit_s or self._timeout_s)
         except libvirt.libvirtError as exc:
             message = exc.get_error_message() or str(exc)
             holder = self._find_holder(find_locked_volume(message))
             raise explain_virt_error(subject, exc.get_error_code() or 0, message, holder=holder) from exc
 
-    def _call_in_time(self, subject: str, function: t.Callable[[], T]) -> T:
+    def _call_in_time(self, subject: str, function: t.Callable[[], T], limit_s: float) -> T:
         if self._is_dead:
             raise _explain_silence(subject, self.uri, self._timeout_s)
         call = _Call(function)
-        if not call.wait(self._timeout_s):
+        if not call.wait(limit_s):
             # One hanging machine must not be taken for a hanging daemon.
             self._is_dead = self._connection is None or not _Call(self._connection.getLibVersion).wait(5.0)
-            raise _explain_silence(subject, self.uri, self._timeout_s)
+            raise _explain_silence(subject, self.uri, limit_s)
         return call.result()
 
     def _find_holder(self, volume: str | None) -> str:

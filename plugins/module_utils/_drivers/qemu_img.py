@@ -31,6 +31,12 @@ def create_volume(path: str, image_format: str, virtual_bytes: int, *, subject: 
          paths=(path,), subject=subject, timeout_s=60)  # fmt: skip
 
 
+def rebase(path: str, base: str, *, base_format: str, subject: str) -> None:
+    """Write into an overlay where its base is now; the base itself is the same as before."""
+    _run("rebase", "-q", "-u", "-f", "qcow2", "-b", base, "-F", base_format, path,
+         paths=(path, base), subject=subject, timeout_s=60)  # fmt: skip
+
+
 def convert(source: str, source_format: str, target: str, *, subject: str, timeout_s: float) -> None:
     """Make a flat qcow2 of an image; only its data, holes stay holes.
 

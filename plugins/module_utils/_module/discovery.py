@@ -15,6 +15,7 @@ from .._core.errors import EncompassError
 from .._core.provider import DomainSeen, NetworkSeen, PoolSeen
 from .._core.virt_type import VirtType, choose_virt_type
 from .._drivers import directories, host_facts, image_files, volumes
+from .._drivers.arp import find_neighbours
 from .._drivers.libvirt import LibvirtHost, open_host
 from .._drivers.virt_probe import prove_kvm
 from .data_volumes import read_size
@@ -28,7 +29,10 @@ def discover(params: t.Mapping[str, t.Any]) -> Record:
         pools = [_see_pool(entry, host.observe_pools().get(entry["name"])) for entry in params["pools"]]
         usable = [pool for pool in pools if pool["usable"]]
         asked = {entry["name"] for entry in params["networks"]}
-        networks = [_describe_network(seen) for _name, seen in sorted(host.observe_networks().items())]
+        peers = {entry["name"]: entry["peers"] or () for entry in params["networks"]}
+        networks = [
+            _describe_network(seen, peers.get(name, ())) for name, seen in sorted(host.observe_networks().items())
+        ]
         return {
             "provider": _see_provider(host, params),
             "pools": pools,
@@ -106,8 +110,9 @@ def _has_layout(path: str) -> bool:
     return all(pathlib.Path(path, name).is_dir() for name in ("masters", "clones", ".staging"))
 
 
-def _describe_network(seen: NetworkSeen) -> Record:
+def _describe_network(seen: NetworkSeen, peers: t.Sequence[str]) -> Record:
     network = seen.network
+    reaches = find_neighbours(network.bridge, network.gateway, peers) if seen.active and network.spans else []
     return {
         "name": network.name,
         "active": seen.active,
@@ -117,6 +122,8 @@ def _describe_network(seen: NetworkSeen) -> Record:
         "gateway": network.gateway or None,
         "dhcp_range": list(network.dhcp_range) or None,
         "dhcp_hosts": [dataclasses.asdict(held) for held in network.reservations],
+        "spans": network.spans,
+        "reaches": reaches,
     }
 
 

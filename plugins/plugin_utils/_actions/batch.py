@@ -76,14 +76,13 @@ class Batch:
             clone_name = name
             machine_name = reading.require("clone", name).body["machine"]
         clone = reading.require("clone", clone_name).body
-        if clone["provider"] != self.provider:
-            raise InvalidRequest(f"clone {clone_name}", f"it is on {clone['provider']}, not on {self.provider}")
         if self.verb.on_machines and clone["machine"] != name:
             raise InvalidRequest(
                 f"machine {name}", f"clone {clone_name} is not assigned to it", remedy="Assign it first."
             )
         machine = reading.require("machine", machine_name).body if machine_name else {}
-        subject = Subject(clone_name, clone, machine_name or "", machine)
+        subject = Subject(clone_name, clone, machine_name or "", machine, host=self.provider)
+        self.verb.check_place(subject)
         return dataclasses.replace(subject, partners=self.verb.find_partners(reading, subject))
 
     def absorb(self, results: t.Sequence[Body]) -> tuple[dict[Key, Body | None], dict[Key, Body]]:

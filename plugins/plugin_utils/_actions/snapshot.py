@@ -18,4 +18,5 @@ def read_snapshot(reading: Reading) -> Snapshot:
         deployments={row.name: row.body for row in reading.find("deployment")},
         functions={row.name: row.body for row in reading.find("function")},
         volumes={row.name: row.body for row in reading.find("volume")},
+        providers={row.name: row.body for row in reading.find("provider")},
     )

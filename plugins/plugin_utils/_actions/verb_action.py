@@ -17,10 +17,13 @@ from .._catalog.store import Writing
 from .base import LEASE_S, CatalogAction
 from .batch import Batch
 from .lifeline import end_with_run
+from .migration_verbs import MIGRATION_VERBS
 from .verbs import VERBS, Request, Verb
 
 # No verb takes longer; a worker that hangs keeps its objects no longer than that.
 LONGEST_S = 4 * 3600.0
+
+_ALL_VERBS = {**VERBS, **MIGRATION_VERBS}
 
 # Options that are for the action alone; everything else goes to the module.
 _OWN_OPTIONS = frozenset({"state", "operations", "deployments", "reassign", "clones", "machines", "volumes"})
@@ -32,7 +35,7 @@ class VerbAction(CatalogAction):
     module: str
     default_state: str
     own_options: t.AbstractSet[str] = _OWN_OPTIONS
-    verbs: t.Mapping[tuple[str, str], Verb] = VERBS
+    verbs: t.Mapping[tuple[str, str], Verb] = _ALL_VERBS
     batch_type = Batch
 
     def perform(self) -> dict[str, t.Any]:

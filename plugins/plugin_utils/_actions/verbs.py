@@ -32,6 +32,8 @@ class Subject:
     """Empty for a clone without a machine."""
     partners: t.Mapping[str, Body] = dataclasses.field(default_factory=dict)
     """Other clones of the machine that the verb takes along."""
+    host: str = ""
+    """The provider that the verb works on."""
 
     @property
     def keys(self) -> list[Key]:
@@ -69,6 +71,13 @@ class Verb:
     def find_partners(self, reading: Reading, subject: Subject) -> dict[str, Body]:
         """Return the other clones of the subject's machine that the verb takes along."""
         return {}
+
+    def check_place(self, subject: Subject) -> None:
+        """Raise :class:`InvalidRequest` when the verb has no business with the subject on this provider."""
+        if subject.clone["provider"] != subject.host:
+            raise InvalidRequest(
+                f"clone {subject.clone_name}", f"it is on {subject.clone['provider']}, not on {subject.host}"
+            )
 
     def events_of(self, subject: Subject) -> tuple[str, ...]:
         """Return what happens to the subject's clone, most often one event."""

@@ -26,6 +26,7 @@ class Snapshot:
     deployments: dict[str, Body]
     functions: dict[str, Body] = dataclasses.field(default_factory=dict)
     volumes: dict[str, Body] = dataclasses.field(default_factory=dict)
+    providers: dict[str, Body] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,24 +63,33 @@ class Ledger:
         self.fresh = fresh
         self.wishes = wishes or DataWishes()
         self._rows: dict[Key, Body] = {}
-        self._addresses = AddressBook(
-            {
-                value.lower(): name
-                for name, machine in snapshot.machines.items()
-                for nic in machine["nics"]
-                for value in (nic["mac"], nic["address"])
-            }
-        )
+        self._noted: dict[str, dict[Key, Body]] = {}
+        taken = {
+            value.lower(): name
+            for name, machine in snapshot.machines.items()
+            for nic in machine["nics"]
+            for value in (nic["mac"], nic["address"])
+        }
+        # On a network that spans providers, each of them has an address.
+        for name, provider in snapshot.providers.items():
+            networks = provider.get("networks") or ()
+            taken.update({network["gateway"]: name for network in networks if network.get("spans")})
+        self._addresses = AddressBook(taken)
 
     def put(self, kind: str, name: str, body: Body) -> None:
         """Have a row written; what is planned next sees it."""
         getattr(self.snapshot, f"{kind}s")[name] = body
         self._rows[(kind, name)] = body
 
-    def take_rows(self) -> dict[Key, Body]:
-        """Return the rows put since the last call."""
+    def note(self, deployment: str, kind: str, name: str, body: Body) -> None:
+        """Have a row written with the plan of this deployment, if there is one; all planning sees it."""
+        getattr(self.snapshot, f"{kind}s")[name] = body
+        self._noted.setdefault(deployment, {})[(kind, name)] = body
+
+    def take_rows(self, deployment: str) -> dict[Key, Body]:
+        """Return the rows put since the last call, and those noted for the deployment."""
         rows, self._rows = self._rows, {}
-        return rows
+        return {**self._noted.pop(deployment, {}), **rows}
 
     def machines_of(self, deployment: str) -> dict[str, str]:
         """Return the names of a deployment's machines by their server."""

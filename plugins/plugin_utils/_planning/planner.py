@@ -20,6 +20,7 @@ from .newcomers import Newcomers, build_need
 from .plans import Body, DeploymentPlan, MemberPlan, order_verbs, verbs_to_active, verbs_to_gone, verbs_to_remake
 from .records import describe_server, forget_content, new_deployment_record
 from .request import DeploymentRequest
+from .whereabouts import list_vacated
 from .world import inspect_clone, to_candidate
 
 
@@ -52,8 +53,8 @@ def plan_retirement(ledger: Ledger, name: str) -> DeploymentPlan:
 
 def conclude(ledger: Ledger, name: str, members: list[MemberPlan], body: Body | None) -> DeploymentPlan:
     """Return the plan of a deployment from the plans of its members."""
-    rows = ledger.take_rows()
-    busy = any(member.verbs for member in members)
+    rows = ledger.take_rows(name)
+    busy = any(member.verbs or member.vacates for member in members)
     waiting = any(member.action == "wait" for member in members)
     recorded = ledger.snapshot.deployments.get(name)
     if body is None and waiting:
@@ -88,7 +89,8 @@ def plan_surplus(ledger: Ledger, machine_name: str) -> MemberPlan:
     # The address is reserved as soon as a machine is planned: unassign gives it back, from whatever stage.
     verbs = verbs_to_gone(clone["stage"])
     data = plan_farewell(ledger, draft.server)
-    spares = [name for name, body in ledger.snapshot.clones.items() if body["machine"] == machine_name]
+    clones = ledger.snapshot.clones.items()
+    spares = [name for name, body in clones if (body["machine"], body["provider"]) == (machine_name, draft.provider)]
     return dataclasses.replace(
         draft,
         action="retire",
@@ -96,6 +98,7 @@ def plan_surplus(ledger: Ledger, machine_name: str) -> MemberPlan:
         reasons=(*reasons, *data.found),
         data=data.work,
         spares=tuple(sorted(set(spares) - {draft.clone})),
+        vacates=list_vacated(ledger, machine_name),
     )
 
 
@@ -172,8 +175,19 @@ def plan_known(ledger: Ledger, request: DeploymentRequest, machine_name: str, in
     extra += tuple(data.work)
     verbs = verbs_to_remake(clone["stage"], *verbs, *extra) if changes else order_verbs(*verbs, *extra)
     action = "change" if changes and not found else "repair" if verbs else "keep"
-    remarks = [*data.remarks, *note_newer_version(ledger, draft, request)]
-    return dataclasses.replace(draft, action=action, verbs=verbs, reasons=(*found, *changes, *remarks), data=data.work)
+    reasons = (*found, *changes, *data.remarks, *note_newer_version(ledger, draft, request))
+    draft = dataclasses.replace(draft, action=action, verbs=verbs, reasons=reasons, data=data.work)
+    return add_vacated(ledger, draft)
+
+
+def add_vacated(ledger: Ledger, member: MemberPlan) -> MemberPlan:
+    """Have what a server left on other providers removed, once it runs where it is."""
+    left = list_vacated(ledger, member.machine)
+    if not left or set(member.verbs) - {"assign"} or ledger.snapshot.clones[member.clone]["stage"] != "active":
+        return member
+    action = "repair" if member.action == "keep" else member.action
+    reason = f"something of it may be left on {', '.join(left)}, from where or to where it migrated"
+    return dataclasses.replace(member, action=action, vacates=left, reasons=(*member.reasons, reason))
 
 
 def is_reassigned(ledger: Ledger, draft: MemberPlan, request: DeploymentRequest) -> bool:

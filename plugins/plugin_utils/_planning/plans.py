@@ -13,7 +13,8 @@ Key = tuple[str, str]
 
 # The order in which a provider is worked on: first what frees room, then what needs it.
 VERBS = (
-    *("deactivate", "detach", "unassign", "delete", "drop_volumes", "make_volumes", "grow_volumes"),
+    *("deactivate", "detach", "send", "receive", "migrate", "unassign", "delete"),
+    *("drop_volumes", "make_volumes", "grow_volumes"),
     *("clone", "assign", "customize", "attach", "activate"),
 )
 
@@ -56,7 +57,10 @@ def verbs_to_remake(stage: str, *extra: str) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class MemberPlan:
-    """What happens to one server, and why. ``action``: keep, create, repair, change, retire, wait or refuse."""
+    """What happens to one server, and why.
+
+    ``action``: keep, create, repair, change, update, return, reassign, migrate, retire, wait or refuse.
+    """
 
     server: str
     action: str
@@ -75,10 +79,14 @@ class MemberPlan:
     """Clones of the machine that go for good when all is done."""
     data: t.Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     """Names of data volumes by the verb that is done to them; the verb is among ``verbs`` too."""
+    to: str = ""
+    """The provider that the machine moves to, when it moves."""
+    vacates: tuple[str, ...] = ()
+    """Other providers on which something of the machine may be left, to be removed."""
 
     def to_record(self) -> Body:
         """Return the plan of one member as it stands in results."""
-        lists = {key: list(getattr(self, key)) for key in ("verbs", "reasons", "spares")}
+        lists = {key: list(getattr(self, key)) for key in ("verbs", "reasons", "spares", "vacates")}
         return {**dataclasses.asdict(self), **lists, "data": {verb: list(names) for verb, names in self.data.items()}}
 
     def items_of(self, verb: str) -> list[dict[str, str]]:
@@ -106,7 +114,7 @@ class DeploymentPlan:
     @property
     def targets(self) -> list[Key]:
         """The objects that the work needs for itself, the deployment first."""
-        busy = [member for member in self.members if member.verbs or member.spares]
+        busy = [member for member in self.members if member.verbs or member.spares or member.vacates]
         keys = [("deployment", self.name)]
         keys += [("machine", member.machine) for member in busy if member.machine]
         clones = [name for member in busy for name in (member.clone, member.served, *member.spares) if name]
@@ -153,13 +161,15 @@ def batch_by_provider(plans: t.Iterable[DeploymentPlan]) -> Work:
                     stage.add(member.provider, verb, **item)
             for name in member.spares:
                 stage.add(member.provider, "delete", name=name)
+            for provider in member.vacates:
+                stage.add(provider, "abandon" if member.action == "retire" else "vacate", name=member.machine)
     return stage.work
 
 
 def arrange_stages(plans: t.Sequence[DeploymentPlan], *, halting: bool) -> list[PlanStage]:
     """Return the work in stages: first everything that disturbs no server, then wave by wave, at last what is spare."""
     prepare, clean_up = PlanStage("prepare"), PlanStage("clean up")
-    stages = [prepare]
+    stages = [prepare, *arrange_moves([member for plan in plans for member in plan.members if member.to])]
     for plan in plans:
         members = {member.server: member for member in plan.members}
         for number, servers in enumerate(plan.waves, 1):
@@ -172,6 +182,28 @@ def arrange_stages(plans: t.Sequence[DeploymentPlan], *, halting: bool) -> list[
             for name in member.spares:
                 clean_up.add(member.provider, "delete", name=name)
     return [stage for stage in (*stages, clean_up) if stage.work]
+
+
+def arrange_moves(members: t.Sequence[MemberPlan]) -> list[PlanStage]:
+    """Return the work of machines that go to other providers; one that fails on the way is left out of what follows."""
+    send = PlanStage("stop and send", halts=False)
+    bring_up = PlanStage("receive and bring up", halts=False)
+    live = PlanStage("migrate", halts=False)
+    prove = PlanStage("prove", halts=False)
+    vacate = PlanStage("leave", halts=False)
+    for member in members:
+        is_live = "migrate" in member.verbs
+        for verb in member.verbs:
+            if verb in ("deactivate", "detach", "send"):
+                send.add(member.provider, verb, name=member.machine)
+            elif verb == "migrate":
+                live.add(member.provider, verb, name=member.machine)
+            else:
+                stage = prove if is_live and verb != "receive" else bring_up
+                stage.add(member.to, verb, name=member.machine)
+        for provider in member.vacates:
+            vacate.add(provider, "vacate", name=member.machine)
+    return [send, bring_up, live, prove, vacate]
 
 
 def _add_switch(prepare: PlanStage, wave: PlanStage, member: MemberPlan) -> None:

@@ -94,6 +94,50 @@ class ReassignRequest:
     ready: Ready | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class MigrationRequest:
+    """Machines that shall be at another provider, all those of a deployment or some by name."""
+
+    deployment: str = ""
+    machines: tuple[str, ...] = ()
+    to: str = ""
+    """The provider; empty for the best of the others."""
+    live: bool | None = None
+    """Whether they go on running; None for those that can."""
+    fenced: tuple[str, ...] = ()
+    """Providers of which the operator says that nothing runs there any more."""
+
+
+def parse_migrations(declared: t.Sequence[t.Any]) -> list[MigrationRequest]:
+    """Return what machines are to move; raises :class:`InvalidRequest` for anything that is not understood."""
+    return [_parse_migration(entry, f"migration number {number}") for number, entry in enumerate(declared, 1)]
+
+
+def _parse_migration(entry: t.Any, subject: str) -> MigrationRequest:
+    if not isinstance(entry, t.Mapping):
+        raise InvalidRequest(subject, "it is not a dictionary")
+    _refuse_unknown(subject, entry, {"deployment", "machines", "to", "live", "fenced"})
+    for key in ("machines", "fenced"):
+        if not isinstance(entry.get(key) or (), (list, tuple)):
+            raise InvalidRequest(subject, f"its {key} are not a list")
+    machines = tuple(str(name) for name in entry.get("machines") or ())
+    if bool(machines) == bool(entry.get("deployment")):
+        raise InvalidRequest(subject, "it needs either machines or a deployment")
+    live = str(entry.get("live", "auto")).lower()
+    if live not in _LIVE:
+        raise InvalidRequest(subject, f"its live is {entry['live']!r}, not auto, true or false")
+    return MigrationRequest(
+        deployment=str(entry.get("deployment") or ""),
+        machines=machines,
+        to=str(entry.get("to") or ""),
+        live=_LIVE[live],
+        fenced=tuple(str(name) for name in entry.get("fenced") or ()),
+    )
+
+
+_LIVE = {"auto": None, "true": True, "yes": True, "false": False, "no": False}
+
+
 def parse_reassignments(declared: t.Sequence[t.Any]) -> list[ReassignRequest]:
     """Return what machines are to serve; raises :class:`InvalidRequest` for anything that is not understood."""
     return [_parse_reassignment(entry, f"reassignment number {number}") for number, entry in enumerate(declared, 1)]

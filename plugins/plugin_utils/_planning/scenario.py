@@ -10,12 +10,14 @@ import typing as t
 
 from ...module_utils._core.errors import InvalidRequest
 from .ledger import Ledger
+from .migrations import plan_migrations
 from .planner import plan_deployment, plan_retirement
 from .plans import DeploymentPlan
 from .reassignments import plan_reassignments, plan_restoration
-from .request import DeploymentRequest, ReassignRequest
+from .request import DeploymentRequest, MigrationRequest, ReassignRequest
 from .updates import plan_rollback, plan_update
 from .waves import Wave
+from .whereabouts import locate_machines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Scenario:
     reassign: t.Sequence[ReassignRequest] = ()
     restore: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Machine -> the clone that it shall serve again."""
+    migrate: t.Sequence[MigrationRequest] = ()
     waves: t.Sequence[Wave] = (1.0,)
 
     @property
@@ -41,13 +44,15 @@ class Scenario:
 
     def plan(self, ledger: Ledger) -> list[DeploymentPlan]:
         """Return the plans, in the order in which they may take things from each other."""
+        locate_machines(ledger)
         plans = [plan_retirement(ledger, name) for name in self.retire]
         plans += [plan_rollback(ledger, name, self.waves) for name in self.rollback]
         plans += plan_reassignments(ledger, self.reassign)
         plans += plan_restoration(ledger, self.restore)
         if self.update:
             return plans + [plan_update(ledger, request, self.waves) for request in self._select_updated()]
-        if self.rollback or self.reassign or self.restore:
+        plans += plan_migrations(ledger, self.migrate)
+        if self.rollback or self.reassign or self.restore or self.migrate:
             return plans  # the deployments are there for their inputs alone
         return plans + [plan_deployment(ledger, request) for request in self.deployments]
 
@@ -59,6 +64,8 @@ class Scenario:
             return "update"
         if self.rollback:
             return "rollback"
+        if self.migrate:
+            return "migrate"
         return "reassign" if self.reassign or self.restore else "deploy"
 
     def _select_updated(self) -> list[DeploymentRequest]:

@@ -53,8 +53,9 @@ def find_waiting(ledger: Ledger, machine: str, master: str) -> str | None:
 def list_waiting(ledger: Ledger, machine: str) -> list[str]:
     """Return the clones that wait for a machine: those on standby, the last served one first, then prepared ones."""
     served = ledger.snapshot.machines[machine]["clone"]
-    clones = ledger.snapshot.clones
-    waiting = [name for name, body in clones.items() if body["machine"] == machine and name != served]
+    clones, provider = ledger.snapshot.clones, ledger.snapshot.machines[machine]["provider"]
+    mine = [name for name, body in clones.items() if (body["machine"], body["provider"]) == (machine, provider)]
+    waiting = [name for name in mine if name != served]
     return sorted(waiting, key=lambda name: (-(clones[name].get("turn") or 0), name))
 
 

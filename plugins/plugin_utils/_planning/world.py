@@ -30,6 +30,8 @@ class ProviderView:
     """Digests of the published masters, by pool."""
     data: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Sizes of the data volumes in the pools, by path."""
+    allocated: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """How many bytes each of the volumes takes."""
 
     @classmethod
     def parse(cls, name: str, seen: Body) -> ProviderView:
@@ -46,6 +48,7 @@ class ProviderView:
             volumes=frozenset(volume["path"] for volume in seen["volumes"]),
             masters={pool: frozenset(digests) for pool, digests in masters.items()},
             data={volume["path"]: volume["virtual_bytes"] for volume in seen.get("data", ())},
+            allocated={volume["path"]: volume.get("allocated_bytes") or 0 for volume in seen["volumes"]},
         )
 
     def reservation_exists(self, nic: Body) -> bool:

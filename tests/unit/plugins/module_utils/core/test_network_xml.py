@@ -100,6 +100,11 @@ def test_networks_of_others_are_understood() -> None:
         ({"gateway": "here"}, "is not an IPv4 address"),
         ({"bridge": "a-name-for-a-bridge"}, "at most 15 characters"),
         ({"dhcp_range": ["10.45.0.2"]}, "its first and its last address"),
+        ({"spans": True}, "spans providers and has no gateway"),
+        (
+            {"spans": True, "gateway": "10.45.0.1", "dhcp_range": ["10.45.0.2", "10.45.0.9"]},
+            "each of them would give out",
+        ),
         ({"dhcp_range": ["10.45.0.2", "10.45.1.2"]}, "is not an address for a host in the subnet"),
     ],
 )

@@ -1,0 +1,193 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plan that machines go to another provider, with their clones and addresses. Pure; private to this collection."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ...module_utils._core.errors import Conflict, InvalidRequest
+from ...module_utils._core.lifecycle import apply_event
+from ...module_utils._core.placement import place_machine
+from .destinations import Journey, find_live_obstacle, find_obstacle, to_need, to_open_candidate
+from .ledger import Ledger
+from .planner import accept_finding, conclude, draft_member
+from .plans import Body, DeploymentPlan, MemberPlan, order_verbs, verbs_to_active
+from .request import MigrationRequest
+from .updates import require_deployment
+from .whereabouts import list_vacated, move_clone, move_machine
+from .world import inspect_clone
+
+
+def plan_migrations(ledger: Ledger, requests: t.Sequence[MigrationRequest]) -> list[DeploymentPlan]:
+    """Plan where machines go; one plan for each deployment that they belong to."""
+    members: dict[str, list[MemberPlan]] = {}
+    asked: set[str] = set()
+    for request in requests:
+        refuse_unfenced(ledger, request)
+        for machine in _list_machines(ledger, request):
+            if machine in asked:
+                raise InvalidRequest(f"machine {machine}", "it is to be migrated twice at once")
+            asked.add(machine)
+            deployment = str(ledger.snapshot.machines[machine]["deployment"])
+            members.setdefault(deployment, []).append(plan_migration(ledger, request, machine))
+    return [conclude(ledger, name, found, ledger.snapshot.deployments[name]) for name, found in members.items()]
+
+
+def refuse_unfenced(ledger: Ledger, request: MigrationRequest) -> None:
+    """Refuse the word of an operator that a provider is off, when it has just answered."""
+    for name in request.fenced:
+        if name in ledger.views:
+            raise InvalidRequest(
+                f"provider {name}",
+                "it is said to be fenced, but it answered in this run",
+                remedy="Leave fenced out; its machines can migrate as from any other provider.",
+            )
+
+
+def plan_migration(ledger: Ledger, request: MigrationRequest, machine: str) -> MemberPlan:
+    """Plan one machine; one that is where it shall be stays."""
+    draft = draft_member(ledger, machine)
+    if draft.provider == request.to:
+        left = list_vacated(ledger, machine)
+        clear = left if ledger.snapshot.clones[draft.clone]["stage"] == "active" else ()
+        return dataclasses.replace(
+            draft, to=request.to if clear else "", vacates=clear, reasons=(f"it is on {request.to} already",)
+        )
+    if draft.provider in request.fenced:
+        return _plan_evacuation(ledger, request, draft)
+    if draft.provider not in ledger.views:
+        raise InvalidRequest(
+            f"machine {machine}",
+            f"its provider {draft.provider} was not reached in this run",
+            remedy="Repair that. Say that it is fenced only when it is certain that no machine runs there any more.",
+        )
+    reasons: list[str] = []
+    stage = accept_finding(ledger, draft, reasons)["stage"]
+    if stage in ("planned", "unassigned"):
+        raise InvalidRequest(
+            f"machine {machine}", f"its clone {draft.clone} is {stage}", remedy="Run encompass.images.deploy first."
+        )
+    journey = _choose_target(ledger, request, draft, reasons)
+    is_live = _choose_live(request, journey, stage, reasons)
+    return _prepare(ledger, draft, journey, reasons, verbs=_list_verbs(journey, stage, live=is_live))
+
+
+def _list_machines(ledger: Ledger, request: MigrationRequest) -> list[str]:
+    if request.deployment:
+        require_deployment(ledger, request.deployment)
+        return list(ledger.machines_of(request.deployment).values())
+    for name in request.machines:
+        machine = ledger.snapshot.machines.get(name)
+        if machine is None or not machine.get("deployment"):
+            known = ", ".join(sorted(ledger.snapshot.machines)) or "none"
+            raise InvalidRequest(f"machine {name}", f"no deployment has a machine of this name (there are {known})")
+    return list(request.machines)
+
+
+def _choose_target(ledger: Ledger, request: MigrationRequest, draft: MemberPlan, reasons: list[str]) -> Journey:
+    """Return the way to the provider that was asked for, else to the best; refuse what no provider can take."""
+    journeys = {
+        name: Journey(ledger, draft, name, is_fenced=draft.provider in request.fenced)
+        for name in ledger.views
+        if name != draft.provider and request.to in ("", name)
+    }
+    if request.to and not journeys:
+        known = ", ".join(sorted(ledger.views))
+        raise InvalidRequest(
+            f"machine {draft.machine}", f"no provider {request.to} was reached in this run (there are {known})"
+        )
+    obstacles = {name: find_obstacle(journey) for name, journey in journeys.items()}
+    fitting = [name for name, obstacle in obstacles.items() if obstacle is None]
+    if not fitting:
+        listed = "; ".join(f"{name}: {obstacle}" for name, obstacle in sorted(obstacles.items()))
+        raise InvalidRequest(
+            f"machine {draft.machine}", f"it cannot migrate ({listed or 'there is no other provider'})"
+        )
+    need = to_need(journeys[fitting[0]])
+    choice = place_machine(need, [to_open_candidate(journeys[name]) for name in fitting])
+    reasons.append(f"moves from {draft.provider} to {choice.provider}: {'asked for' if request.to else choice.reason}")
+    reasons += [f"not to {name}: {obstacle}" for name, obstacle in sorted(obstacles.items()) if obstacle]
+    return journeys[choice.provider]
+
+
+def _choose_live(request: MigrationRequest, journey: Journey, stage: str, reasons: list[str]) -> bool:
+    """Tell whether the machine goes on running on its way."""
+    if request.live is False:
+        reasons.append("it is stopped on the way: asked for")
+        return False
+    obstacle = find_live_obstacle(journey) if stage == "active" else "it does not run"
+    if obstacle is not None and request.live:
+        raise InvalidRequest(
+            f"machine {journey.draft.machine}",
+            f"it cannot migrate while it runs: {obstacle}",
+            remedy="Let it be stopped on the way (live: false).",
+        )
+    reasons.append(f"it is stopped on the way: {obstacle}" if obstacle else "it goes on running")
+    return obstacle is None
+
+
+def _list_verbs(journey: Journey, stage: str, *, live: bool) -> tuple[str, ...]:
+    carried = () if journey.is_shared else ("send", "receive")
+    if live:
+        return order_verbs(*carried, "migrate", "assign", "activate")
+    down = {"active": ("deactivate", "detach"), "attached": ("detach",)}.get(stage, ())
+    return order_verbs(*down, *carried, "receive", "assign", *verbs_to_active("assigned"))
+
+
+def _prepare(
+    ledger: Ledger, draft: MemberPlan, journey: Journey, reasons: list[str], *, verbs: tuple[str, ...]
+) -> MemberPlan:
+    """Note in the machine's record where it is going, before anything is made there, and return its plan."""
+    machine = ledger.snapshot.machines[draft.machine]
+    also_on = sorted({*(machine.get("also_on") or ()), journey.to} - {draft.provider})
+    ledger.put("machine", draft.machine, {**machine, "moving_to": journey.to, "also_on": also_on})
+    reasons.append("its volumes are shared: nothing is copied" if journey.is_shared else "its volumes are copied")
+    left = [name for name in journey.list_standby() if not journey.is_shared_clone(name)]
+    if left:
+        reasons.append(f"{', '.join(left)} on standby cannot follow and is deleted once it answers there")
+    others = [name for name in list_vacated(ledger, draft.machine) if name != journey.to]
+    return dataclasses.replace(
+        draft,
+        action="migrate",
+        to=journey.to,
+        verbs=verbs,
+        reasons=tuple(reasons),
+        estimated_bytes=0 if journey.is_shared else journey.count_bytes(),
+        vacates=tuple(sorted({draft.provider, *others})),
+    )
+
+
+def _plan_evacuation(ledger: Ledger, request: MigrationRequest, draft: MemberPlan) -> MemberPlan:
+    """Plan that a machine whose provider is off, by the operator's word, comes up from its shared volumes elsewhere."""
+    reasons = [f"{draft.provider} is fenced, by the operator's word"]
+    journey = _choose_target(ledger, request, draft, reasons)
+    for name in (draft.clone, *journey.list_standby()):
+        if journey.is_shared_clone(name):
+            ledger.put("clone", name, _bring_over(journey, name))
+    machine = ledger.snapshot.machines[draft.machine]
+    moved = move_machine(machine, journey.to)
+    ledger.put("machine", draft.machine, moved)
+    stage = ledger.snapshot.clones[draft.clone]["stage"]
+    finding = inspect_clone(ledger.views[journey.to], ledger.snapshot.clones[draft.clone], draft.machine, moved)
+    if finding is not None and finding.event != "found_running":
+        raise Conflict(f"machine {draft.machine}", f"it cannot come up on {journey.to}: {finding.reason}")
+    reasons.append(f"what {draft.provider} still has of it is removed when it is back")
+    return dataclasses.replace(
+        draft,
+        action="migrate",
+        to=journey.to,
+        verbs=order_verbs("assign", *verbs_to_active(stage)),
+        reasons=tuple(reasons),
+    )
+
+
+def _bring_over(journey: Journey, name: str) -> Body:
+    """Return the record of a clone in a shared pool, which nobody runs, at the target."""
+    clone = journey.ledger.snapshot.clones[name]
+    if clone["stage"] in ("attached", "active"):
+        clone = t.cast(Body, apply_event(name, clone, "found_fenced"))
+    path = str(journey.target.pools[clone["pool"]]["path"])
+    return move_clone(clone, journey.to, path, path)
