@@ -10,6 +10,7 @@ import ipaddress
 import typing as t
 
 from ...module_utils._core import placement
+from ...module_utils._core.data_volumes import join_name
 from ...module_utils._core.placement import Candidate, Need
 from .ledger import Ledger
 from .plans import Body, MemberPlan
@@ -101,7 +102,8 @@ def to_open_candidate(journey: Journey) -> Candidate:
 def find_obstacle(journey: Journey) -> str | None:
     """Return why the machine cannot live at the target; None when it can."""
     obstacle = placement.find_obstacle(to_need(journey), to_open_candidate(journey))
-    checks: tuple[t.Callable[[Journey], str | None], ...] = (_check_acceleration, _check_networks, _check_volumes)
+    checks: tuple[t.Callable[[Journey], str | None], ...]
+    checks = (_check_acceleration, _check_networks, _check_volumes, _check_data)
     return obstacle or next((found for check in checks if (found := check(journey))), None)
 
 
@@ -163,6 +165,17 @@ def _check_volumes(journey: Journey) -> str | None:
         return (
             f"master {clone['master']} has no copy in its pool {clone['pool']}: run encompass.images.add_master there"
         )
+    return None
+
+
+def _check_data(journey: Journey) -> str | None:
+    """Return which data volume cannot follow: they are never copied, so both providers have to see the very same."""
+    for name in journey.machine.get("data") or ():
+        record = journey.ledger.snapshot.volumes[join_name(journey.machine["server"], name)]
+        if not record["pool_shared"]:
+            return f"data volume {name} is in pool {record['pool']}, which is not shared"
+        if record["path"] not in journey.target.data:
+            return f"it does not see data volume {name} in pool {record['pool']}"
     return None
 
 

@@ -197,6 +197,20 @@ def test_what_does_not_fit_is_refused_beforehand(world: World, happen: t.Callabl
         assert "hv2: " in str(refused.value)
 
 
+def test_data_volumes_follow_only_in_a_shared_pool(world: World) -> None:
+    world.deploy(count=1, data=[{"name": "db", "size_mib": 8}])
+    with pytest.raises(EncompassError, match="data volume db is in pool default, which is not shared"):
+        migrate(world)
+    share(world)
+    (record,) = world.rows.volumes.values()
+    record["pool_shared"] = True
+    with pytest.raises(EncompassError, match="hv2: it does not see data volume db in pool default"):
+        migrate(world)
+    for seen in world.seen.values():
+        seen["data"] = [{"path": record["path"], "virtual_bytes": record["virtual_bytes"]}]
+    assert only_member(migrate(world)).to == "hv2"
+
+
 def test_a_full_pool_is_refused(world: World) -> None:
     world.seen["hv1"]["volumes"][0]["allocated_bytes"] = 2**34
     with pytest.raises(EncompassError, match="bytes free, 17179869184 are needed"):
