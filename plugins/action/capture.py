@@ -18,7 +18,7 @@ from ..plugin_utils._actions.lifeline import end_with_run
 from ..plugin_utils._actions.verb_action import LONGEST_S, VerbAction
 from ..plugin_utils._actions.verbs import Request, Verb
 from ..plugin_utils._catalog.heartbeat import Heartbeat
-from ..plugin_utils._catalog.objects import Body, Operation
+from ..plugin_utils._catalog.objects import Body, Key, Operation
 from ..plugin_utils._planning.captured import complete_master, draft_donation
 from ..plugin_utils._planning.versions import UNPROVEN
 
@@ -96,7 +96,8 @@ class ActionModule(VerbAction):
         result: dict[str, t.Any] = {"changed": False, "objects": []}
         if operation is not None:
             result = self._run_donations(operation, due)
-        return {**result, "masters": named}
+        failed = {answer["name"] for answer in result.get("objects", ()) if answer["failed"]}
+        return {**result, "masters": {donor: name for donor, name in named.items() if name not in failed}}
 
     def _run_donations(self, operation: Operation, due: t.Mapping[str, tuple[Body, Body]]) -> dict[str, t.Any]:
         options = {
@@ -112,14 +113,23 @@ class ActionModule(VerbAction):
             if "subject" in result:
                 self.catalog.abort(operation.id)  # refused before anything was touched
             return result
-        bodies, errors = {}, {}
-        for answer in result["objects"]:
-            draft, item = due[answer["name"]]
-            key = ("master", answer["name"])
-            if answer["failed"]:
-                errors[key] = {field: answer.get(field, "") for field in ("msg", "subject", "problem", "remedy")}
-            else:
-                place = {"provider": self.host, "pool": item.get("pool") or "default", "volume_name": "root"}
-                bodies[key] = complete_master(draft, answer["record"], **place)
+        bodies, errors = self._absorb_donations(due, result["objects"])
         self.catalog.commit(operation.id, bodies, errors=errors)
         return result
+
+    def _absorb_donations(
+        self, due: t.Mapping[str, tuple[Body, Body]], answers: t.Sequence[Body]
+    ) -> tuple[dict[Key, Body | None], dict[Key, Body]]:
+        """Return (the masters' records, the errors to note) from the module's answers."""
+        bodies: dict[Key, Body | None] = {}
+        errors: dict[Key, Body] = {}
+        for answer in answers:
+            (draft, item), key = due[answer["name"]], ("master", str(answer["name"]))
+            if not answer["failed"]:
+                place = {"provider": self.host, "pool": item.get("pool") or "default", "volume_name": "root"}
+                bodies[key] = complete_master(draft, answer["record"], **place)
+            elif answer.get("subject") == f"donor {item['domain']}" and not answer["steps"]:
+                bodies[key] = None  # refused before anything was made
+            else:
+                errors[key] = {field: answer.get(field, "") for field in ("msg", "subject", "problem", "remedy")}
+        return bodies, errors

@@ -9,10 +9,13 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.encompass.images.plugins.action.prove import find_problem
+from ansible_collections.encompass.images.plugins.module_utils._core.errors import Conflict
 from ansible_collections.encompass.images.plugins.module_utils._core.lifecycle import settle_event
 from ansible_collections.encompass.images.plugins.plugin_utils._actions.batch import Batch
 from ansible_collections.encompass.images.plugins.plugin_utils._actions.capturing import (
     Capture,
+    draft_donations,
     name_clones,
     write_drafts,
 )
@@ -132,3 +135,32 @@ def test_an_unknown_clone_is_refused(off: Catalog) -> None:
     batch, operation = begin(off, "nobody")
     assert operation is None
     assert "nobody: does not exist" in batch.report({"objects": []})["msg"]
+
+
+def test_a_master_is_proved_by_servers_of_its_own_that_are_active(catalog: Catalog) -> None:
+    def ask(master: str, deployment: str) -> str | None:
+        with catalog.transaction() as tx:
+            problem = find_problem(tx, master, deployment)
+        return problem["msg"] if problem else None
+
+    assert "it has no servers, so nothing is proved" in str(ask("web-server-v1", "nothing"))
+    assert "its server did not become active, it is planned" in str(ask("web-server-v1", "web"))
+    run(catalog, "clone", "present", failed=True, msg="disk full")
+    assert ask("web-server-v1", "web") == "disk full"
+    bring_up(catalog)
+    assert ask("web-server-v1", "web") is None
+    assert "its servers are of web-server-v1" in str(ask("web-server-v2", "web"))
+
+
+def test_what_is_known_already_is_not_donated_again(catalog: Catalog) -> None:
+    donor = {"domain": "old", "function": "shop", "version": 1}
+    with catalog.transaction() as tx:
+        ((draft, item),) = draft_donations(tx, "hv1", [donor], current_owner()).values()
+        assert (draft["state"], draft["captured_from"], item["pool_path"]) == ("importing", "domain old", "/pool")
+        # Begun, and not made yet: it is done again.
+        assert list(draft_donations(tx, "hv1", [donor], current_owner())) == ["shop-v1"]
+        tx.put("master", "shop-v1", {**draft, "state": "available", "volumes": [{"name": "root"}]})
+        assert draft_donations(tx, "hv1", [donor], current_owner()) == {}
+    for taken in ({**donor, "domain": "other"}, {"domain": "old", "function": "web-server"}):
+        with catalog.transaction() as tx, pytest.raises(Conflict, match="is in the catalog already"):
+            draft_donations(tx, "hv1", [taken], current_owner())
