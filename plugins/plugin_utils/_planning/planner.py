@@ -87,19 +87,27 @@ def plan_surplus(ledger: Ledger, machine_name: str) -> MemberPlan:
     reasons = ["no longer wanted"]
     clone = accept_finding(ledger, draft, reasons)
     # The address is reserved as soon as a machine is planned: unassign gives it back, from whatever stage.
-    verbs = verbs_to_gone(clone["stage"])
+    verbs = ("unassign", *verbs_to_gone(clone["stage"]), *_verbs_against_domain(ledger, draft))
     data = plan_farewell(ledger, draft.server)
     clones = ledger.snapshot.clones.items()
     spares = [name for name, body in clones if (body["machine"], body["provider"]) == (machine_name, draft.provider)]
     return dataclasses.replace(
         draft,
         action="retire",
-        verbs=order_verbs("unassign", *verbs, *data.work),
+        verbs=order_verbs(*verbs, *data.work),
         reasons=(*reasons, *data.found),
         data=data.work,
         spares=tuple(sorted(set(spares) - {draft.clone})),
         vacates=list_vacated(ledger, machine_name),
     )
+
+
+def _verbs_against_domain(ledger: Ledger, draft: MemberPlan) -> tuple[str, ...]:
+    """Return what takes a machine's domain away, whatever its record says: a killed run may have defined it."""
+    domain = ledger.views[draft.provider].domains.get(draft.machine)
+    if domain is None:
+        return ()
+    return ("deactivate", "detach") if domain["active"] else ("detach",)
 
 
 def draft_member(ledger: Ledger, machine_name: str) -> MemberPlan:

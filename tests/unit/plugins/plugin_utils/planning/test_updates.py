@@ -185,6 +185,14 @@ def test_a_run_killed_while_it_switched_starts_no_clone_on_the_volumes_of_anothe
     assert "its domain is defined for clone web-server-v2-3" in plan.members[0].reasons
 
 
+@pytest.mark.parametrize("active", [False, True])
+def test_a_domain_that_a_killed_run_defined_goes_with_its_server(world: World, active: bool) -> None:
+    world.rows.clones[served(world)["web-1"]]["stage"] = "assigned"
+    world.domain("web-1").update(active=active, machine_metadata={"clone": "web-server-v2-3"})
+    verbs = actions(world.retire())["web-1"][1]
+    assert verbs[: 2 if active else 1] == (("deactivate", "detach") if active else ("detach",))
+
+
 REFUSED = {
     "unknown deployment": ({"rollback": ["blue"]}, "no deployment of this name (it has web)"),
     "never updated": ({"rollback": ["web"]}, "never updated"),
