@@ -115,20 +115,7 @@ def keeps_all(site: SpanningSite, before: dict[str, t.Any], to: str) -> None:
 
 
 @pytest.mark.parametrize("pool", ["default", "shared"])
-def test_a_stopped_server_moves(site: SpanningSite, pool: str) -> None:
-    source = deploy_one(site, pool=pool)
-    target = site.other_than(source)
-    before, identity = site.find("machine")["web-1"], site.identity("web-1")
-    site.fetch("web-1", "/cgi-bin/write")
-    site.migrate("web-1", to=target, live=False).require_success()
-    keeps_all(site, before, target)
-    assert {key: site.identity("web-1")[key] for key in OWN} == {key: identity[key] for key in OWN}
-    site.migrate("web-1", to=target, live=False).require_unchanged()
-    site.deploy(make_web(count=1, pool=pool)).require_unchanged()
-
-
-@pytest.mark.parametrize("pool", ["default", "shared"])
-def test_a_running_server_moves_and_serves_all_the_while(site: SpanningSite, pool: str) -> None:
+def test_a_server_moves_running_and_back_again_stopped(site: SpanningSite, pool: str) -> None:
     source = deploy_one(site, pool=pool)
     target = site.other_than(source)
     before, identity = site.find("machine")["web-1"], site.identity("web-1")
@@ -139,6 +126,11 @@ def test_a_running_server_moves_and_serves_all_the_while(site: SpanningSite, poo
     keeps_all(site, before, target)
     assert site.identity("web-1") == identity  # the boot id among it
     site.fetch("web-1", "/cgi-bin/write")
+
+    site.migrate("web-1", to=source, live=False).require_success()
+    keeps_all(site, before, source)
+    assert {key: site.identity("web-1")[key] for key in OWN} == {key: identity[key] for key in OWN}
+    site.migrate("web-1", to=source).require_unchanged()
     site.deploy(make_web(count=1, pool=pool)).require_unchanged()
 
 
