@@ -15,8 +15,8 @@ from ..plugin_utils._actions.batch import Batch
 from ..plugin_utils._actions.capturing import Capture, draft_donations, name_clones, write_drafts
 from ..plugin_utils._actions.library import Library
 from ..plugin_utils._actions.lifeline import end_with_run
+from ..plugin_utils._actions.verb import Request, Verb
 from ..plugin_utils._actions.verb_action import LONGEST_S, VerbAction
-from ..plugin_utils._actions.verbs import Request, Verb
 from ..plugin_utils._catalog.heartbeat import Heartbeat
 from ..plugin_utils._catalog.objects import Body, Key, Operation
 from ..plugin_utils._planning.captured import complete_master, draft_donation

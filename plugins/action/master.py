@@ -13,7 +13,7 @@ from ansible.errors import AnsibleError
 from ..module_utils._core.errors import InvalidRequest
 from ..plugin_utils._actions.library import find_replica, name_of
 from ..plugin_utils._actions.library_action import LibraryAction
-from ..plugin_utils._actions.verbs import require_pool
+from ..plugin_utils._actions.verb import require_pool
 from ..plugin_utils._catalog.objects import Body
 from ..plugin_utils._planning.declared_items import parse_inputs, parse_items
 from ..plugin_utils._planning.versions import find_current

@@ -9,8 +9,8 @@ import typing as t
 
 from ..module_utils._core.data_volumes import split_name
 from ..plugin_utils._actions.data_volumes import VOLUME_VERBS, DataBatch
+from ..plugin_utils._actions.verb import Verb, require_pool
 from ..plugin_utils._actions.verb_action import VerbAction
-from ..plugin_utils._actions.verbs import Verb, require_pool
 from ..plugin_utils._catalog.objects import Body
 from ..plugin_utils._catalog.store import Writing
 from ..plugin_utils._planning.data_volumes import new_volume_record, resize_record

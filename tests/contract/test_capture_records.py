@@ -20,7 +20,7 @@ from ansible_collections.encompass.images.plugins.plugin_utils._actions.capturin
     write_drafts,
 )
 from ansible_collections.encompass.images.plugins.plugin_utils._actions.library import Library
-from ansible_collections.encompass.images.plugins.plugin_utils._actions.verbs import Request
+from ansible_collections.encompass.images.plugins.plugin_utils._actions.verb import Request
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.owner import current_owner
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.store import Catalog
 

@@ -18,7 +18,7 @@ from ansible_collections.encompass.images.plugins.module_utils._drivers import g
 from ansible_collections.encompass.images.plugins.plugin_utils._actions.batch import Batch
 from ansible_collections.encompass.images.plugins.plugin_utils._actions.data_disks import list_data_disks
 from ansible_collections.encompass.images.plugins.plugin_utils._actions.data_volumes import VOLUME_VERBS, DataBatch
-from ansible_collections.encompass.images.plugins.plugin_utils._actions.verbs import Request
+from ansible_collections.encompass.images.plugins.plugin_utils._actions.verb import Request
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.owner import current_owner
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.store import Catalog
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.data_volumes import new_volume_record

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.encompass.images.plugins.plugin_utils._actions.batch import Batch
 from ansible_collections.encompass.images.plugins.plugin_utils._actions.snapshot import read_snapshot
-from ansible_collections.encompass.images.plugins.plugin_utils._actions.verbs import VERBS, Request
+from ansible_collections.encompass.images.plugins.plugin_utils._actions.verb import Request
+from ansible_collections.encompass.images.plugins.plugin_utils._actions.verbs import VERBS
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.owner import current_owner
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.store import Catalog, open_catalog
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.ledger import FreshNames, Ledger

@@ -11,7 +11,7 @@ import typing as t
 from ...module_utils._core.errors import EncompassError, InvalidRequest
 from .._catalog.objects import Body, Key
 from .._catalog.store import Reading
-from .verbs import Request, Subject, Verb
+from .verb import Request, Subject, Verb
 
 
 class Batch:

@@ -12,7 +12,7 @@ from .._catalog.objects import Body, Key, Owner
 from .._catalog.store import Reading, Writing
 from .._planning.captured import IMPORTING, choose_master, complete_master, draft_donation, draft_master
 from .naming import require_clone
-from .verbs import Request, Subject, Verb, require_pool
+from .verb import Request, Subject, Verb, require_pool
 
 
 class Capture(Verb):

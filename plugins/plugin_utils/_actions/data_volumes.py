@@ -12,7 +12,7 @@ from .._catalog.objects import Body, Key, Row
 from .._catalog.store import Reading
 from .batch import Batch
 from .data_disks import find_holder
-from .verbs import Request, Verb, require_pool
+from .verb import Request, Verb, require_pool
 
 
 class MakeVolume(Verb):

@@ -30,7 +30,7 @@ from .._planning.versions import (
     select_function,
     wish_hardware,
 )
-from .verbs import require_pool
+from .verb import require_pool
 
 # What only a look at the image itself can tell.
 _FOUND = ("hardware", "software", "layout", "source")

@@ -16,7 +16,7 @@ from ...module_utils._core.lifecycle import settle_event
 from .._catalog.objects import Body, Key
 from .._catalog.store import Reading
 from .._planning.whereabouts import move_clone, move_machine
-from .verbs import Request, Subject, Verb, require_pool
+from .verb import Request, Subject, Verb, require_pool
 
 
 class Move(Verb):

@@ -18,7 +18,8 @@ from .base import LEASE_S, CatalogAction
 from .batch import Batch
 from .lifeline import end_with_run
 from .migration_verbs import MIGRATION_VERBS
-from .verbs import VERBS, Request, Verb
+from .verb import Request, Verb
+from .verbs import VERBS
 
 # No verb takes longer; a worker that hangs keeps its objects no longer than that.
 LONGEST_S = 4 * 3600.0
