@@ -155,12 +155,12 @@ def test_a_master_is_proved_by_servers_of_its_own_that_are_active(catalog: Catal
 def test_what_is_known_already_is_not_donated_again(catalog: Catalog) -> None:
     donor = {"domain": "old", "function": "shop", "version": 1}
     with catalog.transaction() as tx:
-        ((draft, item),) = draft_donations(tx, "hv1", [donor], current_owner()).values()
+        ((draft, item),) = draft_donations(tx, "hv1", [donor], current_owner(), current=True).values()
         assert (draft["state"], draft["captured_from"], item["pool_path"]) == ("importing", "domain old", "/pool")
         # Begun, and not made yet: it is done again.
-        assert list(draft_donations(tx, "hv1", [donor], current_owner())) == ["shop-v1"]
+        assert list(draft_donations(tx, "hv1", [donor], current_owner(), current=True)) == ["shop-v1"]
         tx.put("master", "shop-v1", {**draft, "state": "available", "volumes": [{"name": "root"}]})
-        assert draft_donations(tx, "hv1", [donor], current_owner()) == {}
+        assert draft_donations(tx, "hv1", [donor], current_owner(), current=True) == {}
     for taken in ({**donor, "domain": "other"}, {"domain": "old", "function": "web-server"}):
         with catalog.transaction() as tx, pytest.raises(Conflict, match="is in the catalog already"):
-            draft_donations(tx, "hv1", [taken], current_owner())
+            draft_donations(tx, "hv1", [taken], current_owner(), current=True)
