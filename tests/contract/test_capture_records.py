@@ -155,7 +155,7 @@ def test_a_master_is_proved_by_servers_of_its_own_that_are_active(catalog: Catal
 def test_what_is_known_already_is_not_donated_again(catalog: Catalog) -> None:
     donor = {"domain": "old", "function": "shop", "version": 1}
     with catalog.transaction() as tx:
-        ((draft, item),) = draft_donations(tx, "hv1", [donor], current_owner(), current=True).values()
+        draft, item = draft_donations(tx, "hv1", [donor], current_owner(), current=True)["shop-v1"]
         assert (draft["state"], draft["captured_from"], item["pool_path"]) == ("importing", "domain old", "/pool")
         # Begun, and not made yet: it is done again.
         assert list(draft_donations(tx, "hv1", [donor], current_owner(), current=True)) == ["shop-v1"]
