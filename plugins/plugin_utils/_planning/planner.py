@@ -20,6 +20,7 @@ from .newcomers import Newcomers, build_need
 from .plans import Body, DeploymentPlan, MemberPlan, order_verbs, verbs_to_active, verbs_to_gone, verbs_to_remake
 from .records import describe_server, forget_content, new_deployment_record
 from .request import DeploymentRequest
+from .switching import choose_successor, plan_switch
 from .whereabouts import list_vacated
 from .world import inspect_clone, to_candidate
 
@@ -163,6 +164,10 @@ def plan_known(ledger: Ledger, request: DeploymentRequest, machine_name: str, in
         return held
     found: list[str] = []
     clone = accept_finding(ledger, draft, found)
+    if clone["metastate"] == "maintenance":
+        return dataclasses.replace(draft, reasons=("it is in maintenance; left as it is",))
+    if clone["metastate"] == "spent":
+        return replace_spent(ledger, request, draft)
     verbs = verbs_to_active(clone["stage"])
     if verbs and not found:
         found.append(f"an earlier run left it {clone['stage']}")
@@ -186,6 +191,15 @@ def plan_known(ledger: Ledger, request: DeploymentRequest, machine_name: str, in
     reasons = (*found, *changes, *data.remarks, *note_newer_version(ledger, draft, request))
     draft = dataclasses.replace(draft, action=action, verbs=verbs, reasons=reasons, data=data.work)
     return add_vacated(ledger, draft)
+
+
+def replace_spent(ledger: Ledger, request: DeploymentRequest, draft: MemberPlan) -> MemberPlan:
+    """Plan that a server whose clone became a master serves another one; ``request`` is sized already."""
+    wanted = require_master(request, ledger.snapshot.masters, ledger.snapshot.functions)
+    reason = f"its clone {draft.clone} became a master"
+    draft = dataclasses.replace(draft, action="repair", master=wanted, reasons=(reason,))
+    stage = ledger.snapshot.clones[draft.clone]["stage"]
+    return plan_switch(draft, stage, choose_successor(ledger, Newcomers(ledger, request, wanted), draft))
 
 
 def add_vacated(ledger: Ledger, member: MemberPlan) -> MemberPlan:

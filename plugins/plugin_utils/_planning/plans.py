@@ -93,7 +93,12 @@ class MemberPlan:
         """Return what a verb is done to, as its module wants it."""
         if verb in self.data:
             return [{"name": name} for name in self.data[verb]]
-        return [{"name": self.clone if verb in _ON_CLONES else self.machine}]
+        if verb in _ON_CLONES:
+            return [{"name": self.clone}]
+        if not self.served:
+            return [{"name": self.machine}]
+        # Two clones are the machine's: the one that it serves until now, and the one that it serves next.
+        return [{"name": self.machine, "clone": self.served if verb in _TAKING_DOWN else self.clone}]
 
 
 @dataclasses.dataclass
@@ -124,6 +129,7 @@ class DeploymentPlan:
 
 # What the modules of these verbs call their items; the other modules are given machines.
 _ON_CLONES = ("clone", "delete", "customize")
+_TAKING_DOWN = ("deactivate", "detach")
 _PREPARING = ("clone", "assign", "customize", "make_volumes")
 _SWITCHING = {"deactivate", "attach", "activate"}
 
@@ -211,13 +217,8 @@ def _add_switch(prepare: PlanStage, wave: PlanStage, member: MemberPlan) -> None
     for verb in member.verbs:
         # A clone that the machine serves already cannot be worked on beside it.
         stage = prepare if member.served and verb in _PREPARING else wave
-        if verb in _ON_CLONES or verb in member.data:
-            for item in member.items_of(verb):
-                stage.add(member.provider, verb, **item)
-        elif verb == "deactivate" and member.served:
-            stage.add(member.provider, verb, name=member.machine, clone=member.served)
-        else:
-            stage.add(member.provider, verb, name=member.machine, clone=member.clone)
+        for item in member.items_of(verb):
+            stage.add(member.provider, verb, **item)
         if stage is prepare:
             prepare.expected[member.clone] = "assigned"
     wave.expected[member.clone] = "active"

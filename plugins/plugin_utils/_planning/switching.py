@@ -16,6 +16,8 @@ from .plans import Body, MemberPlan, order_verbs, verbs_to_active
 from .records import forget_content
 from .world import find_missing_volume
 
+SPENT = "spent"
+
 
 @dataclasses.dataclass(frozen=True)
 class Successor:
@@ -46,8 +48,13 @@ def choose_successor(ledger: Ledger, newcomers: Newcomers, draft: MemberPlan) ->
 
 def find_waiting(ledger: Ledger, machine: str, master: str) -> str | None:
     """Return the clone of a master that waits for a machine, the last served one first; None when there is none."""
-    waiting = [name for name in list_waiting(ledger, machine) if ledger.snapshot.clones[name]["master"] == master]
-    return waiting[0] if waiting else None
+    clones = ledger.snapshot.clones
+    fitting = (
+        name
+        for name in list_waiting(ledger, machine)
+        if clones[name]["master"] == master and clones[name]["metastate"] != SPENT
+    )
+    return next(fitting, None)
 
 
 def list_waiting(ledger: Ledger, machine: str) -> list[str]:
@@ -108,7 +115,7 @@ def list_spares(ledger: Ledger, machine: str, keep: int, needed: t.Collection[st
     clones = ledger.snapshot.clones
     served = ledger.snapshot.machines[machine]["clone"]
     waiting = [name for name in (served, *list_waiting(ledger, machine)) if name not in needed]
-    standby = [name for name in waiting if clones[name].get("turn")]
+    standby = [name for name in waiting if clones[name].get("turn") and clones[name]["metastate"] != SPENT]
     return tuple(name for name in waiting if name not in standby[:keep])
 
 

@@ -9,7 +9,11 @@ import typing as t
 
 import pytest
 from ansible_collections.encompass.images.plugins.module_utils._core.errors import EncompassError
-from ansible_collections.encompass.images.plugins.plugin_utils._planning.plans import DeploymentPlan, arrange_stages
+from ansible_collections.encompass.images.plugins.plugin_utils._planning.plans import (
+    DeploymentPlan,
+    arrange_stages,
+    batch_by_provider,
+)
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.request import parse_reassignments
 from ansible_collections.encompass.images.tests.unit.plugins.plugin_utils.planning.world_of_tests import (
     World,
@@ -191,6 +195,22 @@ def test_a_domain_that_a_killed_run_defined_goes_with_its_server(world: World, a
     world.domain("web-1").update(active=active, machine_metadata={"clone": "web-server-v2-3"})
     verbs = actions(world.retire())["web-1"][1]
     assert verbs[: 2 if active else 1] == (("deactivate", "detach") if active else ("detach",))
+
+
+def test_deploy_leaves_a_server_in_maintenance_alone_and_replaces_a_spent_one(world: World) -> None:
+    clone = served(world)["web-1"]
+    world.rows.clones[clone]["metastate"] = "maintenance"
+    assert actions(world.plan(inputs={}, memory_mib=512))["web-1"] == ("keep", ())
+    world.rows.clones[clone].update(metastate="spent", stage="attached")
+    world.domain("web-1")["active"] = False
+    plan = world.plan(version=1)
+    assert actions(plan)["web-1"] == ("repair", (*PREPARE, "attach", "activate"))
+    member = plan.members[0]
+    work = batch_by_provider([plan])[member.provider]
+    assert work["attach"] == work["assign"] == [{"name": "web-1", "clone": member.clone}]
+    assert member.served == clone != member.clone
+    world.carry_out(plan)
+    assert clone in world.plan_update().members[0].spares
 
 
 REFUSED = {
