@@ -54,7 +54,7 @@ STEPS = (
     Step("sanity", (ansible_test("sanity"),)),
     # the oldest Python of a provider, and the one of the control node; the newest has a step of its own
     Step("units", (ansible_test("units", "--python", "3.9"), ansible_test("units", "--python", "3.11"))),
-    Step("contract", pytest="tests/contract"),
+    Step("contract", pytest="tests/contract", limit_min=35),
     Step("integration", pytest="tests/integration", limit_min=65, root=True),
     Step("smoke-newest", ((f"{BIN}/python", "-m", "tests.tools.smoke_newest"),)),
 )
