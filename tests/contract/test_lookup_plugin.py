@@ -68,7 +68,7 @@ def test_another_catalog_can_be_named(project, servers):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ("'volume'", "there is no kind 'volume'"),
+        ("'flavour'", "there is no kind 'flavour'"),
         ("'machine', tags={'colour': 'red'}", "there is no tag 'colour'"),
         ("'machine', query='[?'", "is no JMESPath expression"),
         ("'machine', query='abs(@)'", "does not fit the records"),
