@@ -11,7 +11,7 @@ help:            ## show this list
 venv:            ## install the Debian packages and .venv
 	@sh tests/tools/set_up.sh
 
-test: venv       ## run every check and test; three quarters of an hour on two cores
+test: venv       ## run every check and test; about an hour on two cores
 	@$(STEP)
 
 lint types unit sanity units contract integration smoke-newest: venv  ## run one step of make test

@@ -55,7 +55,7 @@ STEPS = (
     # the oldest Python of a provider, and the one of the control node; the newest has a step of its own
     Step("units", (ansible_test("units", "--python", "3.9"), ansible_test("units", "--python", "3.11"))),
     Step("contract", pytest="tests/contract", limit_min=35),
-    Step("integration", pytest="tests/integration", limit_min=65, root=True),
+    Step("integration", pytest="tests/integration", limit_min=75, root=True),
     Step("smoke-newest", ((f"{BIN}/python", "-m", "tests.tools.smoke_newest"),)),
 )
 
