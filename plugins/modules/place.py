@@ -274,7 +274,11 @@ options:
       - What M(encompass.images.discover) returned, by provider.
       - Servers on providers that are missing here are left alone.
     type: dict
-    required: true
+  hosts:
+    description:
+      - Inventory pattern of the providers; of each the variable C(encompass_observed) is taken, which the role
+        P(encompass.images.discover#role) registers. In place of O(observed).
+    type: str
 seealso:
   - module: encompass.images.settle
 """

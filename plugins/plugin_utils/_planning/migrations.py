@@ -16,7 +16,7 @@ from .ledger import Ledger
 from .planner import accept_finding, conclude, draft_member
 from .plans import Body, DeploymentPlan, MemberPlan, order_verbs, verbs_to_active
 from .request import MigrationRequest
-from .updates import require_deployment
+from .updates import list_machines
 from .whereabouts import list_vacated, move_clone, move_machine
 from .world import inspect_clone
 
@@ -27,7 +27,7 @@ def plan_migrations(ledger: Ledger, requests: t.Sequence[MigrationRequest]) -> l
     asked: set[str] = set()
     for request in requests:
         refuse_unfenced(ledger, request)
-        for machine in _list_machines(ledger, request):
+        for machine in list_machines(ledger, request.deployment, request.machines):
             if machine in asked:
                 raise InvalidRequest(f"machine {machine}", "it is to be migrated twice at once")
             asked.add(machine)
@@ -73,18 +73,6 @@ def plan_migration(ledger: Ledger, request: MigrationRequest, machine: str) -> M
     journey = _choose_target(ledger, request, draft, reasons)
     is_live = _choose_live(request, journey, stage, reasons)
     return _prepare(ledger, draft, journey, reasons, verbs=_list_verbs(journey, stage, live=is_live))
-
-
-def _list_machines(ledger: Ledger, request: MigrationRequest) -> list[str]:
-    if request.deployment:
-        require_deployment(ledger, request.deployment)
-        return list(ledger.machines_of(request.deployment).values())
-    for name in request.machines:
-        machine = ledger.snapshot.machines.get(name)
-        if machine is None or not machine.get("deployment"):
-            known = ", ".join(sorted(ledger.snapshot.machines)) or "none"
-            raise InvalidRequest(f"machine {name}", f"no deployment has a machine of this name (there are {known})")
-    return list(request.machines)
 
 
 def _choose_target(ledger: Ledger, request: MigrationRequest, draft: MemberPlan, reasons: list[str]) -> Journey:

@@ -16,7 +16,7 @@ from .planner import accept_finding, conclude, draft_member, has_other_customiza
 from .plans import Body, DeploymentPlan, MemberPlan, verbs_to_active
 from .request import CURRENT, DeploymentRequest, ReassignRequest
 from .switching import Successor, choose_successor, list_waiting, plan_switch, refuse_maintenance
-from .updates import plan_return, require_deployment
+from .updates import list_machines, plan_return, require_deployment
 
 
 def plan_reassignments(ledger: Ledger, requests: t.Sequence[ReassignRequest]) -> list[DeploymentPlan]:
@@ -24,7 +24,7 @@ def plan_reassignments(ledger: Ledger, requests: t.Sequence[ReassignRequest]) ->
     members: dict[str, list[MemberPlan]] = {}
     asked: dict[str, ReassignRequest] = {}
     for request in requests:
-        for machine in _list_machines(ledger, request):
+        for machine in list_machines(ledger, request.deployment, request.machines):
             if machine in asked:
                 raise InvalidRequest(f"machine {machine}", "it is to be reassigned twice at once")
             asked[machine] = request
@@ -65,18 +65,6 @@ def plan_reassignment(ledger: Ledger, request: ReassignRequest, machine: str) ->
     target = dataclasses.replace(draft, clone=successor.name)
     extra = ("customize",) if has_other_customization(ledger, target, body, inputs) else ()
     return plan_switch(draft, clone["stage"], successor, *extra)
-
-
-def _list_machines(ledger: Ledger, request: ReassignRequest) -> list[str]:
-    if request.deployment:
-        require_deployment(ledger, request.deployment)
-        return list(ledger.machines_of(request.deployment).values())
-    for name in request.machines:
-        machine = ledger.snapshot.machines.get(name)
-        if machine is None or not machine.get("deployment"):
-            known = ", ".join(sorted(ledger.snapshot.machines)) or "none"
-            raise InvalidRequest(f"machine {name}", f"no deployment has a machine of this name (there are {known})")
-    return list(request.machines)
 
 
 def _choose_master(ledger: Ledger, request: ReassignRequest, draft: MemberPlan) -> str:

@@ -102,6 +102,19 @@ def require_deployment(ledger: Ledger, name: str) -> Body:
     return recorded
 
 
+def list_machines(ledger: Ledger, deployment: str, machines: t.Sequence[str]) -> list[str]:
+    """Return all machines of a deployment, or those named; raises :class:`InvalidRequest` for what is not there."""
+    if deployment:
+        require_deployment(ledger, deployment)
+        return list(ledger.machines_of(deployment).values())
+    for name in machines:
+        machine = ledger.snapshot.machines.get(name)
+        if machine is None or not machine.get("deployment"):
+            known = ", ".join(sorted(ledger.snapshot.machines)) or "none"
+            raise InvalidRequest(f"machine {name}", f"no deployment has a machine of this name (there are {known})")
+    return list(machines)
+
+
 class _Mover:
     """Plans the servers of one deployment that moves to one master."""
 
