@@ -15,7 +15,7 @@ from ..plugin_utils._actions.data_disks import list_data_disks
 from ..plugin_utils._catalog.objects import Body, Key, Operation
 
 Problems = dict[str, str]
-"""Machine (or clone without one) -> what is wrong, in a sentence."""
+"""Machine (or clone or data volume without one) -> what is wrong, in a sentence."""
 
 
 class ActionModule(CatalogAction):
@@ -77,6 +77,8 @@ class ActionModule(CatalogAction):
             if not machines:
                 bodies[("deployment", name)] = None
             problems = {row.name: f"server {row.body['server']} is still there" for row in machines}
+            kept = [row for row in self.catalog.find("volume", deployment=name) if self._has_failed(row.body)]
+            problems.update({row.name: row.body["last_error"]["msg"] for row in kept})
         else:
             wanted = {target[1] for target in operation.targets if target[0] == "machine"}
             for row in machines:
@@ -87,9 +89,9 @@ class ActionModule(CatalogAction):
         self.catalog.commit(operation.id, bodies)
         return problems
 
-    def _has_failed(self, clone: Body) -> bool:
-        """Tell whether something failed on a clone in these very operations, though it runs."""
-        return (clone.get("last_error") or {}).get("operation") in self.get_list("operations")
+    def _has_failed(self, body: Body) -> bool:
+        """Tell whether something failed on a clone or data volume in these very operations, though it is there."""
+        return (body.get("last_error") or {}).get("operation") in self.get_list("operations")
 
 
 def _describe_problem(name: str, clone: Body, stage: str) -> str:

@@ -140,6 +140,28 @@ options:
             description: Its volumes, each with C(name), C(path), C(format), C(virtual_bytes) and C(backing).
             type: list
             elements: dict
+      data:
+        description:
+          - The pools that hold data volumes of the machine's server which the other provider does not reach.
+          - Filled in from the catalog. Give it only when you run the module without one.
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description: The server.
+            type: str
+            required: true
+          pool_path:
+            description: The directory of the pool.
+            type: str
+            required: true
+          target_pool_path:
+            description: The directory of the pool of this name at the target.
+            type: str
+          volumes:
+            description: Those that are disks of the machine, as of a clone. Others in the same place go along.
+            type: list
+            elements: dict
 """
 
 EXAMPLES = r"""
@@ -199,6 +221,11 @@ objects:
           type: list
           elements: dict
           returned: success
+        data:
+          description: Where the server's data volumes go along, each with C(name), C(pool_path), C(target_pool_path).
+          type: list
+          elements: dict
+          returned: success
   sample:
     - name: web-1
       changed: true
@@ -211,6 +238,7 @@ objects:
           - name: web-server-v1-1
             pool_path: /srv/pool
             target_pool_path: /srv/pool
+        data: []
 """
 
 import contextlib
@@ -238,6 +266,8 @@ CLONE_SPEC = {
     "volumes": {"type": "list", "elements": "dict"},
 }
 
+DATA_SPEC = {key: CLONE_SPEC[key] for key in ("name", "pool_path", "target_pool_path", "volumes")}
+
 MACHINE_SPEC = {
     "name": {"type": "str", "required": True},
     "stage": {"type": "str", "choices": ["planned", "unassigned", "assigned", "attached", "active"]},
@@ -246,6 +276,7 @@ MACHINE_SPEC = {
     "live": {"type": "bool", "default": False},
     "nics": {"type": "list", "elements": "dict", "options": NIC_SPEC},
     "clones": {"type": "list", "elements": "dict", "options": CLONE_SPEC},
+    "data": {"type": "list", "elements": "dict", "options": DATA_SPEC},
 }
 
 JOBS = {

@@ -66,6 +66,20 @@ MASTER = {
     ],
 }
 
+# Finds the volume by its serial number, as udev's links in /dev/disk/by-id do, of which this small guest has none.
+_DATA_SCRIPT = """\
+#!/bin/sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
+serial=$(hostname)-db
+for disk in /sys/block/vd*; do [ "$(cat $disk/serial)" = $serial ] && device=/dev/${disk##*/}; done
+mkdir -p /mnt/db
+grep -q ' /mnt/db ' /proc/mounts || mount -t ext4 "$device" /mnt/db 2>&1
+[ -z "$QUERY_STRING" ] || { echo "$QUERY_STRING" >>/mnt/db/words; sync; }
+echo "$(findfs LABEL=data | grep -c "^$device$") $(cat /mnt/db/words 2>&1)"
+"""
+DATA_ITEM = {"name": "data", "type": "file", "path": "/var/www/cgi-bin/data", "mode": "0755", "content": _DATA_SCRIPT}
+
 
 class Site:
     """Two lab hosts as providers, and a control node with a catalog of its own."""
@@ -116,10 +130,11 @@ class Site:
             "encompass.images.deploy", *arguments, encompass_deployments=list(deployments), timeout_s=400
         )
 
-    def retire(self, *names: str, check: bool = False) -> PlaybookRun:
+    def retire(self, *names: str, check: bool = False, data: bool = False) -> PlaybookRun:
         """Run retire on some deployments."""
         arguments = ["--check", "--diff"] if check else []
-        return self.controller.run("encompass.images.retire", *arguments, encompass_retire=list(names))
+        variables: dict[str, t.Any] = {"encompass_retire": list(names), "encompass_retire_data": data}
+        return self.controller.run("encompass.images.retire", *arguments, **variables)
 
     def find(self, kind: str) -> dict[str, dict[str, t.Any]]:
         """Return the catalog's records of a kind, read past all our code."""

@@ -10,25 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.site import MASTER, POOL, Site, make_web
+from tests.integration.site import DATA_ITEM, MASTER, POOL, Site, make_web
 from tests.lab.controller import Controller, PlaybookRun
 from tests.lab.hosts import LabHosts
 
 PAGE = t.cast("list[dict[str, t.Any]]", MASTER["items"])[0]
 
-# Finds the volume by its serial number, as udev's links in /dev/disk/by-id do, of which this small guest has none.
-SCRIPT = """\
-#!/bin/sh
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-printf 'Content-Type: text/plain\\r\\n\\r\\n'
-serial=$(hostname)-db
-for disk in /sys/block/vd*; do [ "$(cat $disk/serial)" = $serial ] && device=/dev/${disk##*/}; done
-mkdir -p /mnt/db
-grep -q ' /mnt/db ' /proc/mounts || mount -t ext4 "$device" /mnt/db 2>&1
-[ -z "$QUERY_STRING" ] || { echo "$QUERY_STRING" >>/mnt/db/words; sync; }
-echo "$(findfs LABEL=data | grep -c "^$device$") $(cat /mnt/db/words 2>&1)"
-"""
-DATA_ITEM = {"name": "data", "type": "file", "path": "/var/www/cgi-bin/data", "mode": "0755", "content": SCRIPT}
 DB = {"name": "db", "size_mib": 32, "filesystem": "ext4", "label": "data"}
 
 

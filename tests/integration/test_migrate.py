@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.site import POOL, Site, make_web
+from tests.integration.site import DATA_ITEM, MASTER, POOL, Site, make_web
 from tests.lab.commands import wait_until
 from tests.lab.controller import Controller, PlaybookRun, RunningPlaybook
 from tests.lab.host_root import SHARED_BRIDGE
@@ -19,6 +19,10 @@ from tests.lab.watcher import Watcher
 
 OWN = ("hostname", "machine_id", "host_key", "uuid", "mac")
 SHARED = "/srv/shared/pool"
+DATA = [
+    {"name": "db", "size_mib": 16, "filesystem": "ext4", "label": "data", "pool": "default"},
+    {"name": "log", "size_mib": 8, "format": "raw", "pool": "shared"},
+]
 PATIENCE_S = 2.0
 """How long a client waits for an answer: longer than libvirt needs to switch sides."""
 
@@ -62,6 +66,14 @@ class SpanningSite(Site):
         """Return where a machine is, as the catalog says."""
         return str(self.find("machine")[machine]["provider"])
 
+    def data(self) -> set[str]:
+        """Return the files of all data volumes."""
+        found = set()
+        for name, host in self.providers.items():
+            listing = host.exec("sh", "-c", f"ls -d {POOL}/data/*/* {SHARED}/data/*/* 2>/dev/null", check=False)
+            found |= {path if path.startswith(SHARED) else f"{name}:{path}" for path in listing.stdout.split()}
+        return found
+
     def left(self) -> list[str]:
         """Return everything on the providers that is a guest's, wherever it lies."""
         found = []
@@ -77,20 +89,26 @@ class SpanningSite(Site):
 def site(tmp_path_factory: pytest.TempPathFactory, mini_image: Path) -> t.Iterator[SpanningSite]:
     with LabHosts(2, share_guests=True) as lab:
         site = SpanningSite(lab, Controller(tmp_path_factory.mktemp("site"), lab=lab))
-        site.prepare(mini_image)
+        site.prepare(mini_image, items=[*t.cast("list[dict[str, t.Any]]", MASTER["items"]), DATA_ITEM])
         site.controller.run("encompass.images.discover").require_success()  # now each knows of the other
-        site.add_master(pool="shared")
+        site.add_master(pool="shared", items=[*t.cast("list[dict[str, t.Any]]", MASTER["items"]), DATA_ITEM])
         yield site
 
 
 @pytest.fixture(autouse=True)
 def _clean(site: SpanningSite) -> t.Iterator[None]:
     yield
-    site.retire(*site.find("deployment")).require_success()
-    assert site.find("machine") == site.find("clone") == {}
+    site.retire(*site.find("deployment"), data=True).require_success()
+    assert site.find("machine") == site.find("clone") == site.find("volume") == {}
+    assert site.data() == set()
     assert site.domains() == {}
     assert site.left() == []
     assert not any("<host mac=" in text for text in site.reservations().values())
+
+
+def words(site: SpanningSite, word: str = "") -> list[str]:
+    """Return what the server finds in its data volume, after a word is added."""
+    return site.fetch("web-1", f"/cgi-bin/data?{word}" if word else "/cgi-bin/data").split()
 
 
 def deploy_one(site: SpanningSite, **changes: t.Any) -> str:
@@ -116,22 +134,29 @@ def keeps_all(site: SpanningSite, before: dict[str, t.Any], to: str) -> None:
 
 @pytest.mark.parametrize("pool", ["default", "shared"])
 def test_a_server_moves_running_and_back_again_stopped(site: SpanningSite, pool: str) -> None:
-    source = deploy_one(site, pool=pool)
+    source = deploy_one(site, pool=pool, data=DATA)
     target = site.other_than(source)
     before, identity = site.find("machine")["web-1"], site.identity("web-1")
+    assert words(site, "first") == ["1", "first"]
     with Watcher({"web-1": site.address_of("web-1")}, timeout_s=PATIENCE_S) as watcher:
         site.migrate("web-1").require_success()
     print(f"live, {pool}: {watcher.describe()}")
     assert watcher.seen["web-1"].failures == 0
     keeps_all(site, before, target)
     assert site.identity("web-1") == identity  # the boot id among it
+    assert words(site, "second") == ["1", "first", "second"]
+    assert site.data() == {f"{target}:{POOL}/data/web-1/db.qcow2", f"{SHARED}/data/web-1/log.raw"}
     site.fetch("web-1", "/cgi-bin/write")
 
     site.migrate("web-1", to=source, live=False).require_success()
     keeps_all(site, before, source)
     assert {key: site.identity("web-1")[key] for key in OWN} == {key: identity[key] for key in OWN}
-    site.migrate("web-1", to=source).require_unchanged()
-    site.deploy(make_web(count=1, pool=pool)).require_unchanged()
+    assert words(site) == ["1", "first", "second"]
+    assert site.data() == {f"{source}:{POOL}/data/web-1/db.qcow2", f"{SHARED}/data/web-1/log.raw"}
+    again = site.migrate("web-1", to=source).require_unchanged()
+    assert f"it is on {source} already" in again.stdout
+    site.deploy(make_web(count=1, pool=pool, data=DATA)).require_unchanged()
+    site.migrate("web-1", live=False).require_success()  # so that its data volumes are deleted elsewhere
 
 
 def is_migrating(site: SpanningSite, provider: str) -> bool:

@@ -170,6 +170,12 @@ def parse_domain_xml(text: str) -> Domain:
     )
 
 
+def list_disk_targets(text: str, paths: t.Collection[str]) -> list[str]:
+    """Return what a definition of libvirt's calls the disks of these files (vda)."""
+    disks = parse_document(text, subject="a domain").iterfind("devices/disk")
+    return [attributes_at(element, "target")["dev"] for element in disks if _source_of(element) in paths]
+
+
 def relocate_domain_xml(text: str, moves: t.Mapping[str, str]) -> str:
     """Return a definition of libvirt's with its disks' files in other directories: ``{directory: other directory}``."""
     root = parse_document(text, subject="a domain")

@@ -16,33 +16,44 @@ from .errors import Conflict, NotFound, StillRunning, TransitionRefused
 from .provider import DomainSeen, NetworkSeen, Power
 from .steps import Step
 
+_FOLDERS = {"clone": "clones", "data": "data"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Parcel:
-    """A clone whose volumes go with its machine, or are in a pool that both providers reach (``shared``)."""
+    """What goes with a machine in a directory of its own: a clone, or the data volumes of a server in one pool."""
 
     name: str
     pool_path: str
     target_pool_path: str = ""
     shared: bool = False
+    """Whether its pool is one that both providers reach."""
     served: bool = True
     """Whether the machine serves it; others are on standby, and go along as records alone."""
     volumes: tuple[t.Mapping[str, t.Any], ...] = ()
+    """The disks of the machine that are in it; its directory may hold other files, which go along."""
+    kind: str = "clone"
+    """Or ``data``."""
+
+    @property
+    def id(self) -> str:
+        """What tells it from all others of its machine."""
+        return f"{self.kind} {self.name} in {self.pool_path}"
 
     @property
     def directory(self) -> str:
         """Where its volumes are now."""
-        return f"{self.pool_path}/clones/{self.name}"
+        return f"{self.pool_path}/{_FOLDERS[self.kind]}/{self.name}"
 
     @property
     def target_directory(self) -> str:
         """Where its volumes shall be."""
-        return f"{self.target_pool_path}/clones/{self.name}"
+        return f"{self.target_pool_path}/{_FOLDERS[self.kind]}/{self.name}"
 
     @property
     def arrival(self) -> str:
         """Where its files arrive, until they are proved and published."""
-        return f"{self.target_pool_path}/.staging/clone~{self.name}~arrival"
+        return f"{self.target_pool_path}/.staging/{self.kind}~{self.name}~arrival"
 
     def relocate(self, path: str) -> str:
         """Return where a file of its pool is at the target."""
@@ -73,22 +84,26 @@ class Move:
 
     @property
     def carried(self) -> list[Parcel]:
-        """The clones whose volumes have to be carried over."""
+        """What has to be carried over."""
         return [parcel for parcel in self.parcels if parcel.served and not parcel.shared]
 
 
 def read_parcels(options: t.Mapping[str, t.Any]) -> tuple[Parcel, ...]:
-    """Return the clones of a machine as the options tell them."""
-    return tuple(
-        Parcel(
-            name=entry["name"],
-            pool_path=entry["pool_path"].rstrip("/"),
-            target_pool_path=(entry.get("target_pool_path") or "").rstrip("/"),
-            shared=bool(entry.get("shared")),
-            served=bool(entry.get("served")),
-            volumes=tuple(entry.get("volumes") or ()),
-        )
+    """Return the clones and the data volumes of a machine as the options tell them."""
+    clones = [
+        _read_parcel(entry, shared=bool(entry.get("shared")), served=bool(entry.get("served")))
         for entry in options.get("clones") or ()
+    ]
+    return (*clones, *(_read_parcel(entry, kind="data") for entry in options.get("data") or ()))
+
+
+def _read_parcel(entry: t.Mapping[str, t.Any], **more: t.Any) -> Parcel:
+    return Parcel(
+        name=entry["name"],
+        pool_path=entry["pool_path"].rstrip("/"),
+        target_pool_path=(entry.get("target_pool_path") or "").rstrip("/"),
+        volumes=tuple(entry.get("volumes") or ()),
+        **more,
     )
 
 
@@ -105,9 +120,12 @@ def read_move(options: t.Mapping[str, t.Any]) -> Move:
 
 
 def report_move(item: Move) -> dict[str, t.Any]:
-    """Return where the machine and its clones are once the plan is done."""
+    """Return where the machine, its clones and its data volumes are once the plan is done."""
     keys = ("name", "pool_path", "target_pool_path")
-    return {"to": item.to, "clones": [{key: getattr(parcel, key) for key in keys} for parcel in item.parcels]}
+    told: dict[str, t.Any] = {"to": item.to, "clones": [], "data": []}
+    for parcel in item.parcels:
+        told["data" if parcel.kind == "data" else "clones"].append({key: getattr(parcel, key) for key in keys})
+    return told
 
 
 # A running machine
@@ -132,11 +150,13 @@ class BothSeen:
 
 @dataclasses.dataclass(frozen=True)
 class MigrateDomain:
-    """Have libvirt move the running machine; ``copies``: which of its disks go along (none, changes, all)."""
+    """Have libvirt move the running machine; ``copies``: what of its disks goes along (none, changes, all)."""
 
     name: str
     to: str
     copies: str
+    disks: tuple[str, ...] = ()
+    """The paths of the disks that go along; what both providers reach must not be written over itself."""
     moves: tuple[tuple[str, str], ...] = ()
     """(pool path here, pool path there), where they differ."""
 
@@ -189,7 +209,8 @@ def plan_live_migration(item: Move, seen: BothSeen) -> list[Step]:
             item.subject, f"it is {here.power.value} and cannot migrate live", remedy="Run encompass.images.deploy."
         )
     forget: list[Step] = [ForgetThere(item.name, item.to)] if there is not None else []
-    return [*forget, MigrateDomain(item.name, item.to, _choose_copies(item), _list_moves(item))]
+    disks = tuple(volume["path"] for parcel in item.carried for volume in parcel.volumes)
+    return [*forget, MigrateDomain(item.name, item.to, _choose_copies(item), disks, _list_moves(item))]
 
 
 def _check_half(item: Move, half: HalfSeen | None) -> None:

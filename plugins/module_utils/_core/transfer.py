@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What carries a clone's files to another provider: pure plans. Private to this collection.
+"""What carries a machine's files to another provider: pure plans. Private to this collection.
 
 They arrive in a directory of their own, flat, the manifest last. The target proves them by their digests before it
 gives them their names.
@@ -23,7 +23,7 @@ _SEPARATOR = "~"
 
 @dataclasses.dataclass(frozen=True)
 class FileEntry:
-    """A file of a clone: where it is in the clone's directory, and what shows that it did not change."""
+    """A file: where it is in its parcel's directory, and what shows that it did not change."""
 
     path: str
     size_bytes: int
@@ -39,7 +39,7 @@ class FileEntry:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """All files of a clone that were sent."""
+    """All files of a parcel that were sent."""
 
     files: tuple[FileEntry, ...]
 
@@ -59,7 +59,7 @@ class Manifest:
 
 @dataclasses.dataclass(frozen=True)
 class SendFiles:
-    """Send a clone's files to the target's staging directory."""
+    """Send a parcel's files to the target's staging directory."""
 
     parcel: Parcel
     to: str
@@ -73,7 +73,7 @@ class SendFiles:
 
 @dataclasses.dataclass(frozen=True)
 class ShipmentSeen:
-    """What a clone's directory holds, and what the manifest at the target tells; None where there is none."""
+    """What each parcel's directory holds, and what the manifest at the target tells; None where there is none."""
 
     files: t.Mapping[str, tuple[FileEntry, ...]]
     sent: t.Mapping[str, Manifest | None]
@@ -81,7 +81,7 @@ class ShipmentSeen:
 
 def select_sent(item: Move, parcel: Parcel, files: t.Sequence[FileEntry]) -> tuple[FileEntry, ...]:
     """Return the files to send: of a machine that goes on running libvirt itself copies the volumes."""
-    volumes = {f"{volume['name']}.qcow2" for volume in parcel.volumes} if item.live else set()
+    volumes = {_name_file(volume) for volume in parcel.volumes} if item.live else set()
     return tuple(entry for entry in files if entry.path not in volumes and entry.path != MANIFEST)
 
 
@@ -89,8 +89,8 @@ def plan_sending(item: Move, seen: ShipmentSeen) -> list[Step]:
     """Return the steps that send what is not at the target yet."""
     steps: list[Step] = []
     for parcel in item.carried:
-        files = select_sent(item, parcel, seen.files[parcel.name])
-        sent = seen.sent[parcel.name]
+        files = select_sent(item, parcel, seen.files[parcel.id])
+        sent = seen.sent[parcel.id]
         if sent is None or [_identify(entry) for entry in sent.files] != [_identify(entry) for entry in files]:
             steps.append(SendFiles(parcel, item.to, files))
     return steps
@@ -102,7 +102,7 @@ def _identify(entry: FileEntry) -> tuple[str, str, int]:
 
 @dataclasses.dataclass(frozen=True)
 class RemoveStale:
-    """Delete what an earlier migration, which came to nothing, left in the clone's place."""
+    """Delete what an earlier migration, which came to nothing, left in the parcel's place."""
 
     path: str
 
@@ -127,7 +127,7 @@ class PublishArrival:
 
 @dataclasses.dataclass(frozen=True)
 class ArrivalSeen:
-    """What arrived and what is published of each clone: its volumes' names (None: no directory), and whether open."""
+    """What arrived and what is published of each parcel: its volumes' files (None: no directory), and whether open."""
 
     manifests: t.Mapping[str, Manifest | None]
     volumes: t.Mapping[str, t.Collection[str] | None]
@@ -138,7 +138,7 @@ def presume_arrival(item: Move, seen: ArrivalSeen) -> ArrivalSeen:
     """Return what would be seen if everything had been sent, as the catalog says."""
     if not item.stage:
         return seen
-    return dataclasses.replace(seen, manifests={parcel.name: Manifest(()) for parcel in item.carried})
+    return dataclasses.replace(seen, manifests={parcel.id: Manifest(()) for parcel in item.carried})
 
 
 def plan_arrival(item: Move, seen: ArrivalSeen) -> list[Step]:
@@ -146,29 +146,34 @@ def plan_arrival(item: Move, seen: ArrivalSeen) -> list[Step]:
     steps: list[Step] = []
     for parcel in item.parcels:
         if parcel.shared:
-            _require_volumes(item, parcel, seen.volumes[parcel.name])
+            _require_volumes(item, parcel, seen.volumes[parcel.id])
     for parcel in item.carried:
-        manifest = seen.manifests[parcel.name]
+        manifest = seen.manifests[parcel.id]
         if manifest is None:
-            _require_volumes(item, parcel, seen.volumes[parcel.name])
+            _require_volumes(item, parcel, seen.volumes[parcel.id])
             continue
-        if seen.open[parcel.name]:
+        if seen.open[parcel.id]:
             raise TransitionRefused(
                 item.subject, f"a volume in {parcel.target_directory} is open", remedy="See what has it open there."
             )
-        if seen.volumes[parcel.name] is not None:
+        if seen.volumes[parcel.id] is not None:
             steps.append(RemoveStale(parcel.target_directory))
         steps.append(PublishArrival(parcel, manifest, item.live))
     return steps
 
 
 def _require_volumes(item: Move, parcel: Parcel, there: t.Collection[str] | None) -> None:
-    missing = [volume["name"] for volume in parcel.volumes if volume["name"] not in (there or ())]
+    missing = [volume["name"] for volume in parcel.volumes if _name_file(volume) not in (there or ())]
     if missing:
         raise NotFound(
             item.subject,
-            f"volume {missing[0]} of its clone {parcel.name} is not in {parcel.target_directory}",
+            f"volume {missing[0]} of its {parcel.kind} {parcel.name} is not in {parcel.target_directory}",
             remedy="A pool that is declared as shared must be the same directory on both providers."
             if parcel.shared
             else "Run encompass.images.migrate again.",
         )
+
+
+def _name_file(volume: t.Mapping[str, t.Any]) -> str:
+    """Return a volume's file name, which it keeps."""
+    return str(volume["path"]).rpartition("/")[2]

@@ -13,7 +13,7 @@ import typing as t
 import urllib.parse
 import xml.etree.ElementTree as ET
 
-from .._core.domain_xml import relocate_domain_xml
+from .._core.domain_xml import list_disk_targets, relocate_domain_xml
 from .._core.errors import EncompassError, ToolFailed
 from .._core.markup import add_element, render_document
 from .._core.migration import HalfSeen, MigrateDomain
@@ -193,6 +193,10 @@ def _make_parameters(handle: t.Any, step: MigrateDomain, target_uri: str, limits
         parameters[libvirt.VIR_MIGRATE_PARAM_URI] = f"tcp://[{host}]" if ":" in host else f"tcp://{host}"
     if limits.bandwidth_mib_s:
         parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = limits.bandwidth_mib_s
+    if step.disks:
+        # By default libvirt would copy every disk, also one that the target reaches, over itself.
+        targets = list_disk_targets(handle.XMLDesc(0), step.disks)
+        parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = targets
     if step.moves:
         flags = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE
         running, defined = handle.XMLDesc(flags), handle.XMLDesc(flags | libvirt.VIR_DOMAIN_XML_INACTIVE)

@@ -218,7 +218,7 @@ def read_json(path: str, subject: str) -> dict[str, t.Any] | None:
 
 
 def list_volumes(directory: str, subject: str) -> dict[str, str] | None:
-    """Return the volumes (name to path) in a clone's directory; None when there is no such directory."""
+    """Return the volumes (name to path) in a directory of a clone, or of a server's data; None when there is none."""
     path = pathlib.Path(directory)
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise ToolFailed(subject, f"{directory} is not a directory, and is left alone")
@@ -228,7 +228,7 @@ def list_volumes(directory: str, subject: str) -> dict[str, str] | None:
         return None
     except OSError as exc:
         raise explain_os_error(subject, "look at it", exc) from exc
-    return {name[: -len(".qcow2")]: f"{directory}/{name}" for name in names if name.endswith(".qcow2")}
+    return {name.rpartition(".")[0]: f"{directory}/{name}" for name in names if name.endswith((".qcow2", ".raw"))}
 
 
 def list_clones(pool: str) -> list[str]:
@@ -258,12 +258,18 @@ def _raise(exc: OSError) -> None:
 
 def ensure_data_directory(pool: str, path: str, subject: str) -> None:
     """Make the directories that a data volume is to be in, and have their names on the disk."""
+    for directory in (pathlib.Path(pool, "data"), pathlib.Path(path).parent):
+        ensure_folder(str(directory), subject)
+
+
+def ensure_folder(path: str, subject: str) -> None:
+    """Make a directory of a pool, through which QEMU finds its volumes, and have its name on the disk."""
+    folder = pathlib.Path(path)
     with explained(subject, "prepare the pool"):
-        for directory in (pathlib.Path(pool, "data"), pathlib.Path(path).parent):
-            if not directory.is_dir():
-                directory.mkdir(mode=0o711, exist_ok=True)
-                directory.chmod(0o711)
-                flush(directory.parent, subject)
+        if not folder.is_dir():
+            folder.mkdir(mode=0o711, exist_ok=True)
+            folder.chmod(0o711)
+            flush(folder.parent, subject)
 
 
 def withdraw_data(path: str, subject: str) -> None:

@@ -43,8 +43,6 @@ from .parallel import perform_each
 from .requests import collect_by_name
 from .runner import Job
 
-KIND = "clone"
-
 
 class ReceiveVerb:
     """Prove what arrived for machines, and publish it."""
@@ -99,16 +97,18 @@ class ReceiveVerb:
                 )
         # From here on it is not whole any more: a run that is killed now has it sent again.
         volumes.remove_tree(f"{parcel.arrival}/{MANIFEST}", subject)
-        staged = volumes.stage_path(parcel.target_pool_path, KIND, parcel.name)
+        staged = volumes.stage_path(parcel.target_pool_path, parcel.kind, parcel.name)
+        folder = str(pathlib.PurePath(parcel.target_directory).parent)
         try:
             parcels.unpack(parcel.arrival, staged, step.manifest.files, subject)
             for volume in parcel.volumes:
                 _finish_volume(parcel, volume, staged, subject, make=step.makes_volumes)
+            volumes.ensure_folder(folder, subject)
             volumes.publish_directory(staged, parcel.target_directory, subject)
         except EncompassError:
             volumes.remove_tree(staged, subject)
             raise
-        volumes.flush(f"{parcel.target_pool_path}/clones", subject)
+        volumes.flush(folder, subject)
         self._host.close_arrival(name_arrival(parcel))
         volumes.remove_tree(parcel.arrival, subject)
 
@@ -119,10 +119,11 @@ def _see_arrival(item: Move) -> ArrivalSeen:
     is_open: dict[str, bool] = {}
     for parcel in item.parcels:
         record = volumes.read_json(f"{parcel.arrival}/{MANIFEST}", item.subject)
-        manifests[parcel.name] = Manifest.parse(record, item.subject) if record else None
-        paths = volumes.list_volumes(parcel.target_directory, item.subject)
-        listed[parcel.name] = paths
-        is_open[parcel.name] = any(image_files.is_open_in_qemu(path, item.subject) for path in (paths or {}).values())
+        manifests[parcel.id] = Manifest.parse(record, item.subject) if record else None
+        found = volumes.list_volumes(parcel.target_directory, item.subject)
+        paths = None if found is None else list(found.values())
+        listed[parcel.id] = None if paths is None else {pathlib.PurePath(path).name for path in paths}
+        is_open[parcel.id] = any(image_files.is_open_in_qemu(path, item.subject) for path in paths or ())
     return ArrivalSeen(manifests, listed, is_open)
 
 
@@ -130,14 +131,14 @@ def _finish_volume(
     parcel: Parcel, volume: t.Mapping[str, t.Any], staged: pathlib.Path, subject: str, *, make: bool
 ) -> None:
     """Make a volume that libvirt is going to fill, or have one that arrived find its base."""
-    path, backing = staged / f"{volume['name']}.qcow2", volume.get("backing")
+    path, backing = staged / pathlib.PurePath(volume["path"]).name, volume.get("backing")
     base = parcel.relocate(backing["path"]) if backing else ""
     if make and backing:
         qemu_img.create_overlay(
             str(path), base, base_format=backing["format"], virtual_bytes=volume["virtual_bytes"], subject=subject
         )
     elif make:
-        qemu_img.create_volume(str(path), "qcow2", volume["virtual_bytes"], subject=subject)
+        qemu_img.create_volume(str(path), volume["format"], volume["virtual_bytes"], subject=subject)
     elif backing and base != backing["path"]:
         qemu_img.rebase(str(path), base, base_format=backing["format"], subject=subject)
     volumes.seal_file(path, 0o600, subject)
@@ -145,8 +146,9 @@ def _finish_volume(
 
 def _withdraw(path: str, subject: str) -> None:
     directory = pathlib.Path(path)
-    pool = directory.parent.parent
-    volumes.withdraw_directory(path, volumes.stage_path(str(pool), KIND, directory.name), subject)
+    kind = "data" if directory.parent.name == "data" else "clone"
+    trash = volumes.stage_path(str(directory.parent.parent), kind, directory.name)
+    volumes.withdraw_directory(path, trash, subject)
 
 
 class VacateVerb:
@@ -165,7 +167,7 @@ class VacateVerb:
         observed: dict[str, t.Any] = {}
         for name, item in items.items():
             try:
-                directories = {path: _is_open(path) for path in item.paths if pathlib.Path(path).exists()}
+                directories = {path: _is_open(path) for path in _list_remains(item)}
                 observed[name] = VacancySeen(domains.get(name), networks, directories)
             except EncompassError as exc:
                 observed[name] = exc
@@ -196,7 +198,18 @@ class VacateVerb:
             for parcel in self._items[name].parcels:
                 if parcel.arrival == step.path:
                     self._host.close_arrival(name_arrival(parcel))
-            _withdraw(step.path, f"machine {name}")
+            if pathlib.PurePath(step.path).parent.name == ".staging":
+                volumes.remove_tree(step.path, f"machine {name}")
+            else:
+                _withdraw(step.path, f"machine {name}")
+
+
+def _list_remains(item: Vacancy) -> list[str]:
+    """Return the directories that hold something of a machine, what a killed run was deleting included."""
+    there = [path for path in item.paths if pathlib.Path(path).exists()]
+    for parcel in item.parcels:
+        there += volumes.find_leftovers(parcel.target_pool_path, parcel.kind).get(parcel.name, [])
+    return there
 
 
 def _is_open(path: str) -> bool:

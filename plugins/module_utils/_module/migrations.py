@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -111,11 +112,11 @@ class MoveVerb:
 
 
 class SendVerb(MoveVerb):
-    """Carry the files of machines' clones to their next provider."""
+    """Carry the files of machines' clones, and their data volumes, to their next provider."""
 
     def _see(self, item: Move) -> ShipmentSeen:
-        files = {parcel.name: parcels.list_files(parcel.directory, item.subject) for parcel in item.carried}
-        sent = {parcel.name: self._read_manifest(item, parcel) for parcel in item.carried}
+        files = {parcel.id: parcels.list_files(parcel.directory, item.subject) for parcel in item.carried}
+        sent = {parcel.id: self._read_manifest(item, parcel) for parcel in item.carried}
         return ShipmentSeen(files, sent)
 
     def _read_manifest(self, item: Move, parcel: Parcel) -> Manifest | None:
@@ -138,7 +139,7 @@ class SendVerb(MoveVerb):
             peer.upload(pool, MANIFEST, stream.fileno(), limit_s=self._limits.limit_s)
 
     def _send_file(self, peer: MigratingHost, step: SendFiles, entry: FileEntry) -> FileEntry:
-        path, subject = f"{step.parcel.directory}/{entry.path}", f"clone {step.parcel.name}"
+        path, subject = f"{step.parcel.directory}/{entry.path}", f"{step.parcel.kind} {step.parcel.name}"
         digest = image_files.hash_file(path, subject)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -178,8 +179,9 @@ class MigrateVerb(MoveVerb):
 
 
 def name_arrival(parcel: Parcel) -> str:
-    """Return what libvirt at the target calls the directory in which a clone arrives."""
-    return f"encompass-arrival-{pathlib.PurePath(parcel.name).name}"
+    """Return what libvirt at the target calls the directory in which a parcel arrives."""
+    pool = hashlib.sha256(parcel.target_pool_path.encode()).hexdigest()[:8]
+    return f"encompass-arrival-{parcel.kind}-{pathlib.PurePath(parcel.name).name}-{pool}"
 
 
 @contextlib.contextmanager

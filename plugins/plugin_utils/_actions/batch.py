@@ -83,7 +83,8 @@ class Batch:
         machine = reading.require("machine", machine_name).body if machine_name else {}
         subject = Subject(clone_name, clone, machine_name or "", machine, host=self.provider)
         self.verb.check_place(subject)
-        return dataclasses.replace(subject, partners=self.verb.find_partners(reading, subject))
+        partners, data = self.verb.find_partners(reading, subject), self.verb.find_data(reading, subject)
+        return dataclasses.replace(subject, partners=partners, data=data)
 
     def absorb(self, results: t.Sequence[Body]) -> tuple[dict[Key, Body | None], dict[Key, Body]]:
         """Return (the records after the verb, the errors to note) from the module's answers."""

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verbs by which a machine goes to another provider, with all its clones. Private to this collection.
+"""The verbs by which a machine goes to another provider, with its clones and data. Private to this collection.
 
 Its record says where it is (``provider``), where it is going (``moving_to``), and on which other providers something of
 it may be (``also_on``). The last is written before anything is made there, and taken back when nothing is left.
@@ -15,7 +15,7 @@ from ...module_utils._core.errors import InvalidRequest, TransitionRefused
 from ...module_utils._core.lifecycle import settle_event
 from .._catalog.objects import Body, Key
 from .._catalog.store import Reading
-from .._planning.whereabouts import move_clone, move_machine
+from .._planning.whereabouts import move_clone, move_machine, move_volume
 from .verb import Request, Subject, Verb, require_pool
 
 
@@ -31,6 +31,11 @@ class Move(Verb):
         others = {row.name: row.body for row in rows if row.name != subject.clone_name}
         to = require_target(subject)
         return {name: body for name, body in others.items() if is_in_shared_pool(reading, body, to)}
+
+    def find_data(self, reading: Reading, subject: Subject) -> dict[str, Body]:
+        """Return the server's data volumes, used and unused."""
+        rows = reading.find("volume", server=subject.machine["server"])
+        return {row.name: row.body for row in rows if row.body["provider"] == subject.machine["provider"]}
 
     def events_of(self, subject: Subject) -> tuple[str, ...]:
         """Return nothing: sending changes no state."""
@@ -56,6 +61,15 @@ class Move(Verb):
                 }
                 for name, clone in clones.items()
             ],
+            "data": [
+                {
+                    "name": subject.machine["server"],
+                    "pool_path": require_pool(reading, subject.machine["provider"], pool)["path"],
+                    "target_pool_path": require_pool(reading, to, pool)["path"],
+                    "volumes": [describe_data(body) for body in list_used_data(subject, pool)],
+                }
+                for pool in sorted({body["pool"] for body in subject.data.values() if not body["pool_shared"]})
+            ],
         }
 
     def absorb(self, subject: Subject, record: Body) -> dict[Key, Body | None]:
@@ -71,6 +85,8 @@ class Move(Verb):
             )
             for entry in record["clones"]
         }
+        for name, body in subject.data.items():
+            bodies[("volume", name)] = move_volume(body, record["to"], list_pool_moves(record["data"]))
         served = t.cast(Body, bodies[("clone", subject.clone_name)])
         for event in self.events_of(subject):
             served = t.cast(Body, settle_event(subject.clone_name, served, event))
@@ -152,6 +168,7 @@ class Vacate(Verb):
         clones = {subject.clone_name: subject.clone, **subject.partners}
         kept = {name for name, clone in clones.items() if is_in_shared_pool(reading, clone, subject.host)}
         pools = {name: require_pool(reading, subject.host, clones[name]["pool"]) for name in set(clones) - kept}
+        paths = list_left_data(reading, subject)
         return {
             "name": subject.machine_name,
             "uuid": subject.machine["uuid"],
@@ -159,6 +176,9 @@ class Vacate(Verb):
             "clones": [
                 {"name": name, "pool_path": pool["path"], "target_pool_path": pool["path"]}
                 for name, pool in sorted(pools.items())
+            ],
+            "data": [
+                {"name": subject.machine["server"], "pool_path": path, "target_pool_path": path} for path in paths
             ],
         }
 
@@ -193,6 +213,35 @@ def is_in_shared_pool(reading: Reading, clone: Body, provider: str) -> bool:
     """Tell whether another provider reaches the very pool that a clone is in."""
     pool = reading.get("pool", clone["pool"])
     return pool is not None and pool.body["shared"] and {clone["provider"], provider} <= set(pool.body["providers"])
+
+
+def list_left_data(reading: Reading, subject: Subject) -> list[str]:
+    """Return the paths of the subject's provider's own pools that may hold data which went on with its server."""
+    volumes = [row.body for row in reading.find("volume", server=subject.machine["server"])]
+    here = {body["pool"] for body in volumes if body["provider"] == subject.host}
+    names = {body["pool"] for body in volumes if not body["pool_shared"]} - here
+    pools = (reading.get("pool", f"{subject.host}:{name}") for name in sorted(names))
+    return [pool.body["path"] for pool in pools if pool is not None]
+
+
+def list_used_data(subject: Subject, pool: str) -> list[Body]:
+    """Return the data volumes in a pool that are disks of the machine; the others go along as files."""
+    used = subject.machine.get("data") or ()
+    return [
+        body
+        for body in subject.data.values()
+        if body["pool"] == pool and body["volume"] in used and body["stage"] == "available"
+    ]
+
+
+def list_pool_moves(told: t.Sequence[Body]) -> dict[str, str]:
+    """Return {pool's path here: pool's path there} of what a module tells."""
+    return {entry["pool_path"]: entry["target_pool_path"] for entry in told}
+
+
+def describe_data(body: Body) -> Body:
+    """Return what a migration has to know of a data volume."""
+    return {"name": body["volume"], **{key: body[key] for key in ("path", "format", "virtual_bytes")}, "backing": None}
 
 
 def describe_volume(volume: Body) -> Body:

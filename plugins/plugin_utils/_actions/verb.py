@@ -27,6 +27,8 @@ class Subject:
     """Empty for a clone without a machine."""
     partners: t.Mapping[str, Body] = dataclasses.field(default_factory=dict)
     """Other clones of the machine that the verb takes along."""
+    data: t.Mapping[str, Body] = dataclasses.field(default_factory=dict)
+    """Data volumes of the server that the verb takes along."""
     host: str = ""
     """The provider that the verb works on."""
 
@@ -34,7 +36,8 @@ class Subject:
     def keys(self) -> list[Key]:
         """The objects that the verb needs for itself."""
         machine = [("machine", self.machine_name)] if self.machine else []
-        return [*machine, ("clone", self.clone_name), *(("clone", name) for name in self.partners)]
+        clones = [("clone", name) for name in (self.clone_name, *self.partners)]
+        return [*machine, *clones, *(("volume", name) for name in self.data)]
 
     @property
     def is_spare(self) -> bool:
@@ -65,6 +68,10 @@ class Verb:
 
     def find_partners(self, reading: Reading, subject: Subject) -> dict[str, Body]:
         """Return the other clones of the subject's machine that the verb takes along."""
+        return {}
+
+    def find_data(self, reading: Reading, subject: Subject) -> dict[str, Body]:
+        """Return the data volumes of the subject's server that the verb takes along."""
         return {}
 
     def check_place(self, subject: Subject) -> None:

@@ -10,8 +10,8 @@ import ipaddress
 import typing as t
 
 from ...module_utils._core import placement
-from ...module_utils._core.data_volumes import join_name
 from ...module_utils._core.placement import Candidate, Need
+from .data_volumes import volumes_of
 from .ledger import Ledger
 from .plans import Body, MemberPlan
 from .world import ProviderView, to_candidate
@@ -65,9 +65,27 @@ class Journey:
             name for name, body in clones if (body["machine"], body["provider"]) == mine and name != self.draft.clone
         ]
 
-    def count_bytes(self) -> int:
-        """Return how much has to be copied."""
-        return sum(self.source.allocated.get(path, 0) for path in list_volume_paths(self.clone))
+    @property
+    def data(self) -> dict[str, Body]:
+        """The records of all data volumes of its server, used and unused."""
+        return volumes_of(self.ledger, self.machine["server"])
+
+    @property
+    def local_data(self) -> dict[str, Body]:
+        """Those that its provider alone reaches, which have to be copied."""
+        here = self.draft.provider
+        return {key: body for key, body in self.data.items() if body["provider"] == here and not body["pool_shared"]}
+
+    @property
+    def copies_nothing(self) -> bool:
+        """Whether the target reaches all of it."""
+        return self.is_shared and not self.local_data
+
+    def count_bytes(self, pool: str = "") -> int:
+        """Return how much has to be copied, into one pool or into all."""
+        clone = [] if self.is_shared else [(self.clone["pool"], path) for path in list_volume_paths(self.clone)]
+        data = [(str(body["pool"]), str(body["path"])) for body in self.local_data.values()]
+        return sum(self.source.allocated.get(path, 0) for name, path in (*clone, *data) if pool in ("", name))
 
 
 def list_volume_paths(clone: Body) -> list[str]:
@@ -87,7 +105,7 @@ def to_need(journey: Journey) -> Need:
         memory_mib=machine["memory_mib"],
         networks=tuple(nic["network"] for nic in machine["nics"]),
         pool=clone["pool"],
-        volume_bytes=0 if journey.is_shared or journey.is_fenced else journey.count_bytes(),
+        volume_bytes=0 if journey.is_fenced else journey.count_bytes(clone["pool"]),
     )
 
 
@@ -169,13 +187,30 @@ def _check_volumes(journey: Journey) -> str | None:
 
 
 def _check_data(journey: Journey) -> str | None:
-    """Return which data volume cannot follow: they are never copied, so both providers have to see the very same."""
-    for name in journey.machine.get("data") or ():
-        record = journey.ledger.snapshot.volumes[join_name(journey.machine["server"], name)]
-        if not record["pool_shared"]:
-            return f"data volume {name} is in pool {record['pool']}, which is not shared"
-        if record["path"] not in journey.target.data:
-            return f"it does not see data volume {name} in pool {record['pool']}"
+    """Return which data volume cannot follow."""
+    used = journey.machine.get("data") or ()
+    for record in journey.data.values():
+        if record["pool_shared"] and record["volume"] in used and record["path"] not in journey.target.data:
+            return f"it does not see data volume {record['volume']} in pool {record['pool']}"
+    found = (_check_copied_data(journey, record) for record in journey.local_data.values())
+    return next((obstacle for obstacle in found if obstacle), None)
+
+
+def _check_copied_data(journey: Journey, record: Body) -> str | None:
+    """Return why a data volume cannot be copied. What is in its place there is never touched, unless it is ours."""
+    name, pool = f"data volume {record['volume']}", journey.target.pools.get(record["pool"])
+    if journey.is_fenced:
+        return f"{name} is in pool {record['pool']}, which is not shared"
+    if pool is None or pool["shared"]:
+        return f"{name} is in pool {record['pool']}, which it {'has not' if pool is None else 'shares with others'}"
+    if pool["available_bytes"] < journey.count_bytes(record["pool"]):
+        return f"pool {record['pool']} has no room for {name}"
+    folder = f"{pool['path']}/data/{record['server']}/"
+    there = [path for path in journey.target.data if path.startswith(folder)]
+    mine = {body["path"] for body in journey.data.values() if body["provider"] == journey.to}
+    left = journey.to in (journey.machine.get("also_on") or ())
+    if there and (not left or mine & set(there)):
+        return f"{there[0]} is there, and would have to make way for {name}"
     return None
 
 

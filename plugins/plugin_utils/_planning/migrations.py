@@ -17,7 +17,7 @@ from .planner import accept_finding, conclude, draft_member
 from .plans import Body, DeploymentPlan, MemberPlan, order_verbs, verbs_to_active
 from .request import MigrationRequest
 from .updates import list_machines
-from .whereabouts import list_vacated, move_clone, move_machine
+from .whereabouts import list_vacated, move_clone, move_machine, move_volume
 from .world import inspect_clone
 
 
@@ -118,7 +118,7 @@ def _choose_live(request: MigrationRequest, journey: Journey, stage: str, reason
 
 
 def _list_verbs(journey: Journey, stage: str, *, live: bool) -> tuple[str, ...]:
-    carried = () if journey.is_shared else ("send", "receive")
+    carried = () if journey.copies_nothing else ("send", "receive")
     if live:
         return order_verbs(*carried, "migrate", "assign", "activate")
     down = {"active": ("deactivate", "detach"), "attached": ("detach",)}.get(stage, ())
@@ -132,7 +132,9 @@ def _prepare(
     machine = ledger.snapshot.machines[draft.machine]
     also_on = sorted({*(machine.get("also_on") or ()), journey.to} - {draft.provider})
     ledger.put("machine", draft.machine, {**machine, "moving_to": journey.to, "also_on": also_on})
-    reasons.append("its volumes are shared: nothing is copied" if journey.is_shared else "its volumes are copied")
+    for key, body in journey.data.items():
+        ledger.put("volume", key, body)  # nobody else may touch it on the way
+    reasons.append(_explain_copies(journey))
     left = [name for name in journey.list_standby() if not journey.is_shared_clone(name)]
     if left:
         reasons.append(f"{', '.join(left)} on standby cannot follow and is deleted once it answers there")
@@ -143,9 +145,17 @@ def _prepare(
         to=journey.to,
         verbs=verbs,
         reasons=tuple(reasons),
-        estimated_bytes=0 if journey.is_shared else journey.count_bytes(),
+        estimated_bytes=journey.count_bytes(),
         vacates=tuple(sorted({draft.provider, *others})),
     )
+
+
+def _explain_copies(journey: Journey) -> str:
+    data = ", ".join(str(body["volume"]) for body in journey.local_data.values())
+    if journey.copies_nothing:
+        return "its volumes are shared: nothing is copied"
+    also = f"its data volume{'s' if len(journey.local_data) > 1 else ''} {data}" if data else ""
+    return f"{' and '.join(filter(None, ['' if journey.is_shared else 'its volumes', also]))} are copied"
 
 
 def _plan_evacuation(ledger: Ledger, request: MigrationRequest, draft: MemberPlan) -> MemberPlan:
@@ -155,6 +165,9 @@ def _plan_evacuation(ledger: Ledger, request: MigrationRequest, draft: MemberPla
     for name in (draft.clone, *journey.list_standby()):
         if journey.is_shared_clone(name):
             ledger.put("clone", name, _bring_over(journey, name))
+    for key, body in journey.data.items():
+        if body["pool_shared"]:
+            ledger.put("volume", key, move_volume(body, journey.to, {}))
     machine = ledger.snapshot.machines[draft.machine]
     moved = move_machine(machine, journey.to)
     ledger.put("machine", draft.machine, moved)

@@ -43,6 +43,18 @@ def move_clone(clone: Body, to: str, pool_path: str, target_pool_path: str) -> B
     return {**moved, "seed": there(clone["seed"])}
 
 
+def move_volume(volume: Body, to: str, pools: t.Mapping[str, str]) -> Body:
+    """Return the record of a data volume whose server is at another provider; ``pools``: path here to path there.
+
+    What is in a pool that both reach stays where it is.
+    """
+    path = volume["path"]
+    found = next((pool for pool in pools if path.startswith(f"{pool}/")), "")
+    if found and not volume["pool_shared"]:
+        path = relocate(path, found, pools[found])
+    return {**volume, "provider": to, "path": path}
+
+
 def locate_machines(ledger: Ledger) -> None:
     """Bring the records of machines up to date whose migration was cut off, before anything is planned for them.
 
@@ -65,6 +77,7 @@ def locate_machines(ledger: Ledger) -> None:
         for clone_name, clone in list(ledger.snapshot.clones.items()):
             if clone["machine"] == name and clone["provider"] == machine["provider"]:
                 _follow(ledger, name, clone_name, at)
+        _take_data(ledger, machine, at)
         ledger.note(str(machine["deployment"]), "machine", name, move_machine(machine, at))
 
 
@@ -105,6 +118,15 @@ def _follow(ledger: Ledger, machine_name: str, name: str, to: str) -> None:
     moved = move_clone(clone, to, pools[0]["path"], pools[1]["path"])
     if name == machine["clone"] or all(pool["shared"] for pool in t.cast("list[Body]", pools)):
         ledger.note(str(machine["deployment"]), "clone", name, moved)
+
+
+def _take_data(ledger: Ledger, machine: Body, to: str) -> None:
+    """Have the records of a server's data volumes follow."""
+    here, there = ledger.views[machine["provider"]].pools, ledger.views[to].pools
+    pools = {pool["path"]: there[name]["path"] for name, pool in here.items() if name in there}
+    for key, body in list(ledger.snapshot.volumes.items()):
+        if (body["server"], body["provider"]) == (machine["server"], machine["provider"]):
+            ledger.note(str(machine["deployment"]), "volume", key, move_volume(body, to, pools))
 
 
 def list_vacated(ledger: Ledger, machine: str) -> tuple[str, ...]:

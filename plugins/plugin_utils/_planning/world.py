@@ -48,7 +48,10 @@ class ProviderView:
             volumes=frozenset(volume["path"] for volume in seen["volumes"]),
             masters={pool: frozenset(digests) for pool, digests in masters.items()},
             data={volume["path"]: volume["virtual_bytes"] for volume in seen.get("data", ())},
-            allocated={volume["path"]: volume.get("allocated_bytes") or 0 for volume in seen["volumes"]},
+            allocated={
+                volume["path"]: volume.get("allocated_bytes") or 0
+                for volume in (*seen["volumes"], *seen.get("data", ()))
+            },
         )
 
     def reservation_exists(self, nic: Body) -> bool:

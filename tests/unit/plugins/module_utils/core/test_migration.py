@@ -10,7 +10,10 @@ import typing as t
 
 import pytest
 from ansible_collections.encompass.images.plugins.module_utils._core.domain import Domain
-from ansible_collections.encompass.images.plugins.module_utils._core.domain_xml import relocate_domain_xml
+from ansible_collections.encompass.images.plugins.module_utils._core.domain_xml import (
+    list_disk_targets,
+    relocate_domain_xml,
+)
 from ansible_collections.encompass.images.plugins.module_utils._core.errors import EncompassError
 from ansible_collections.encompass.images.plugins.module_utils._core.migration import (
     BothSeen,
@@ -49,6 +52,8 @@ VOLUME = {
     "backing": BACKING,
 }
 CLONE = {"name": "c1", "pool_path": "/pool", "target_pool_path": "/pool", "served": True, "volumes": [VOLUME]}
+DISK = {"name": "db", "path": "/pool/data/web-1/db.raw", "format": "raw", "virtual_bytes": 1, "backing": None}
+DATA = {"name": "web-1", "pool_path": "/pool", "target_pool_path": "/other", "volumes": [DISK]}
 MACHINE: dict[str, t.Any] = {"name": "web-1", "uuid": "u1", "to": "hv2", "live": True, "clones": [CLONE]}
 
 RUNS, PAUSED, OFF = (HalfSeen("u1", power) for power in (Power.RUNNING, Power.PAUSED, Power.OFF))
@@ -90,23 +95,41 @@ def test_what_both_sides_show_says_what_is_left_to_do(
 
 
 @pytest.mark.parametrize(
-    ("changes", "copies", "moves"),
+    ("changes", "copies", "disks", "moves"),
     [
-        ({}, "changes", ()),
-        ({"shared": True}, "none", ()),
-        ({"volumes": [{**VOLUME, "backing": None}]}, "all", ()),
-        ({"target_pool_path": "/other/"}, "changes", (("/pool", "/other"),)),
+        ({}, "changes", ["root"], ()),
+        ({"shared": True}, "none", [], ()),
+        ({"volumes": [{**VOLUME, "backing": None}]}, "all", ["root"], ()),
+        ({"target_pool_path": "/other/"}, "changes", ["root"], (("/pool", "/other"),)),
+        ({"target_pool_path": "/other", "data": [DATA]}, "changes", ["root", "db"], (("/pool", "/other"),)),
+        ({"shared": True, "data": [{**DATA, "target_pool_path": "/pool"}]}, "all", ["db"], ()),
     ],
 )
-def test_only_what_is_not_there_is_copied(changes: dict[str, t.Any], copies: str, moves: t.Any) -> None:
-    [step] = plan_live_migration(read_move({**MACHINE, "clones": [{**CLONE, **changes}]}), BothSeen(RUNS, None))
+def test_only_what_is_not_there_is_copied(
+    changes: dict[str, t.Any], copies: str, disks: list[str], moves: t.Any
+) -> None:
+    data = changes.get("data", [])
+    [step] = plan_live_migration(
+        read_move({**MACHINE, "clones": [{**CLONE, **changes}], "data": data}), BothSeen(RUNS, None)
+    )
     assert isinstance(step, MigrateDomain)
     assert (step.copies, step.moves) == (copies, moves)
+    assert [path.rpartition("/")[2].partition(".")[0] for path in step.disks] == disks
+
+
+def test_libvirt_is_told_the_disks_by_their_names_in_the_guest() -> None:
+    disk = "<disk><source file='{}'/><target dev='{}'/></disk>"
+    disks = disk.format("/pool/a", "vda") + disk.format("/pool/b", "vdb") + disk.format("/pool/c", "vdc")
+    text = f"<domain><name>x</name><devices>{disks}</devices></domain>"
+    assert list_disk_targets(text, ["/pool/c", "/pool/a"]) == ["vda", "vdc"]
 
 
 def test_the_record_tells_where_all_of_it_is() -> None:
     record = report_move(read_move(MACHINE))
-    assert record == {"to": "hv2", "clones": [{"name": "c1", "pool_path": "/pool", "target_pool_path": "/pool"}]}
+    place = {"pool_path": "/pool", "target_pool_path": "/pool"}
+    assert record == {"to": "hv2", "clones": [{"name": "c1", **place}], "data": []}
+    with_data = report_move(read_move({**MACHINE, "data": [DATA]}))
+    assert with_data["data"] == [{"name": "web-1", "pool_path": "/pool", "target_pool_path": "/other"}]
 
 
 def test_a_definition_finds_its_files_elsewhere() -> None:
@@ -125,8 +148,11 @@ def test_a_definition_finds_its_files_elsewhere() -> None:
 FILES = (FileEntry("root.qcow2", 10, "10:1:1", 0o600), FileEntry("undo/journal.json", 2, "2:1:2", 0o600))
 
 
+C1 = "clone c1 in /pool"
+
+
 def sent(*files: FileEntry) -> ShipmentSeen:
-    return ShipmentSeen({"c1": FILES}, {"c1": Manifest(files) if files else None})
+    return ShipmentSeen({C1: FILES}, {C1: Manifest(files) if files else None})
 
 
 def test_a_stopped_machine_takes_all_its_files_along() -> None:
@@ -145,6 +171,17 @@ def test_libvirt_itself_carries_the_volumes_of_a_running_one() -> None:
     assert [entry.path for entry in step.files] == ["undo/journal.json"]
 
 
+def test_a_data_volume_that_the_machine_does_not_use_goes_along_as_a_file() -> None:
+    unused = FileEntry("old.qcow2", 10, "10:1:3", 0o600)
+    item = read_move({**MACHINE, "clones": [{**CLONE, "shared": True}], "data": [DATA]})
+    [parcel] = item.carried
+    assert (parcel.directory, parcel.target_directory) == ("/pool/data/web-1", "/other/data/web-1")
+    files = (FileEntry("db.raw", 10, "10:1:1", 0o600), unused)
+    [step] = plan_sending(item, ShipmentSeen({parcel.id: files}, {parcel.id: None}))
+    assert isinstance(step, SendFiles)
+    assert step.files == (unused,)
+
+
 def test_nothing_is_carried_into_a_shared_pool() -> None:
     assert plan_sending(read_move({**MACHINE, "clones": [{**CLONE, "shared": True}]}), ShipmentSeen({}, {})) == []
 
@@ -157,7 +194,7 @@ def test_a_manifest_leads_nowhere_else(path: str) -> None:
 
 
 def arrived(manifest: Manifest | None, volumes: list[str] | None, *, is_open: bool = False) -> ArrivalSeen:
-    return ArrivalSeen({"c1": manifest}, {"c1": volumes}, {"c1": is_open})
+    return ArrivalSeen({C1: manifest}, {C1: volumes}, {C1: is_open})
 
 
 def test_what_arrived_takes_the_place_of_what_is_stale() -> None:
@@ -165,14 +202,14 @@ def test_what_arrived_takes_the_place_of_what_is_stale() -> None:
     [publish] = plan_arrival(item, arrived(Manifest(FILES), None))
     assert isinstance(publish, PublishArrival)
     assert not publish.makes_volumes
-    steps = plan_arrival(item, arrived(Manifest(FILES), ["root"]))
+    steps = plan_arrival(item, arrived(Manifest(FILES), ["root.qcow2"]))
     assert [step.describe().split(",")[0] for step in steps] == ["delete /pool/clones/c1", "check 2 files"]
-    assert plan_arrival(item, arrived(None, ["root"])) == []
+    assert plan_arrival(item, arrived(None, ["root.qcow2"])) == []
 
 
 REFUSED_ARRIVALS = {
     "nothing came": ({}, arrived(None, None), "volume root of its clone c1 is not in /pool/clones/c1"),
-    "open": ({}, arrived(Manifest(FILES), ["root"], is_open=True), "is open"),
+    "open": ({}, arrived(Manifest(FILES), ["root.qcow2"], is_open=True), "is open"),
     "not shared after all": ({"shared": True}, arrived(None, None), "must be the same directory on both"),
 }
 
@@ -219,6 +256,11 @@ def test_everything_that_was_left_goes() -> None:
     assert plan_vacancy(item, VacancySeen(None, {}, {})) == []
     others = plan_vacancy(item, vacancy(uuid="u2", active=True))
     assert not any("undefine" in step.describe() for step in others)
+
+
+def test_data_that_went_along_is_removed_too() -> None:
+    item = read_vacancy({**LEFT, "data": [{"name": "web-1", "pool_path": "/pool", "target_pool_path": "/pool"}]})
+    assert item.paths[2:] == ["/pool/data/web-1", "/pool/.staging/data~web-1~arrival"]
 
 
 def test_nothing_that_runs_or_is_open_is_touched() -> None:

@@ -197,10 +197,41 @@ def test_what_does_not_fit_is_refused_beforehand(world: World, happen: t.Callabl
         assert "hv2: " in str(refused.value)
 
 
-def test_data_volumes_follow_only_in_a_shared_pool(world: World) -> None:
+def test_data_volumes_follow(world: World) -> None:
     world.deploy(count=1, data=[{"name": "db", "size_mib": 8}])
-    with pytest.raises(EncompassError, match="data volume db is in pool default, which is not shared"):
+    (record,) = world.rows.volumes.values()
+    world.seen["hv1"]["data"] = [{"path": record["path"], "virtual_bytes": 8 << 20, "allocated_bytes": 5}]
+    plan = migrate(world)
+    assert only_member(plan).verbs == ("send", "receive", "migrate", "assign", "activate")
+    assert "its volumes and its data volume db are copied" in only_member(plan).reasons
+    assert only_member(plan).estimated_bytes == 5
+    assert plan.rows[("volume", "web-1.db")] == record
+
+
+def test_data_of_somebody_else_makes_no_way(world: World) -> None:
+    world.deploy(count=1, data=[{"name": "db", "size_mib": 8}])
+    (record,) = world.rows.volumes.values()
+    found = {"path": record["path"], "virtual_bytes": 8 << 20, "allocated_bytes": 5}
+    world.seen["hv1"]["data"] = world.seen["hv2"]["data"] = [found]
+    with pytest.raises(EncompassError, match=r"/pool/data/web-1/db\.qcow2 is there, and would have to make way"):
         migrate(world)
+    world.rows.machines["web-1"]["also_on"] = ["hv2"]  # it is ours, from an earlier try
+    assert only_member(migrate(world)).to == "hv2"
+    world.rows.volumes["web-1.old"] = {**record, "volume": "old", "provider": "hv2"}
+    with pytest.raises(EncompassError, match="would have to make way"):
+        migrate(world)
+
+
+def test_data_needs_room_there(world: World) -> None:
+    world.deploy(count=1, data=[{"name": "db", "size_mib": 8, "pool": "default"}])
+    (record,) = world.rows.volumes.values()
+    world.seen["hv1"]["data"] = [{"path": record["path"], "virtual_bytes": 8 << 20, "allocated_bytes": 2**50}]
+    with pytest.raises(EncompassError, match=r"pool default has .* bytes free, 1125899906842624 are needed"):
+        migrate(world)
+
+
+def test_data_in_a_shared_pool_has_to_be_seen_there(world: World) -> None:
+    world.deploy(count=1, data=[{"name": "db", "size_mib": 8}])
     share(world)
     (record,) = world.rows.volumes.values()
     record["pool_shared"] = True
@@ -303,6 +334,14 @@ def test_only_the_operators_word_brings_a_server_up_elsewhere(world: World) -> N
 def test_what_only_the_dead_provider_has_cannot_come_up(world: World) -> None:
     del world.seen["hv1"]
     with pytest.raises(EncompassError, match=r"does not see the volumes of clone .* in a shared pool"):
+        migrate(world, fenced=["hv1"])
+
+
+def test_data_of_a_dead_provider_stays_with_it(world: World) -> None:
+    world.deploy(count=1, data=[{"name": "db", "size_mib": 8}])
+    share(world)
+    del world.seen["hv1"]
+    with pytest.raises(EncompassError, match="data volume db is in pool default, which is not shared"):
         migrate(world, fenced=["hv1"])
 
 
