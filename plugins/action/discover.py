@@ -21,6 +21,7 @@ class ActionModule(CatalogAction):
 
     def perform(self) -> dict[str, t.Any]:
         """Observe the provider; the task is changed when its records are."""
+        asked_at = self.catalog.now()
         known = self.catalog.get("provider", self.host)
         arguments = dict(self._task.args)
         if known is not None:
@@ -41,7 +42,7 @@ class ActionModule(CatalogAction):
             for pool in result["pools"]:
                 if pool["usable"]:
                     changed |= self._write_pool(tx, pool)
-        return {**result, "changed": changed}
+        return {**result, "changed": changed, "asked_at": asked_at}
 
     def _find_peers(self, network: str) -> list[str]:
         """Return the addresses that other providers have on a network that spans."""

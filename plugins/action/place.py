@@ -9,7 +9,6 @@ import typing as t
 import uuid
 
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.plugins.loader import lookup_loader
 from ansible.utils.display import Display
 
 from ..module_utils._core.errors import InvalidRequest
@@ -34,7 +33,7 @@ class ActionModule(CatalogAction):
     def perform(self) -> dict[str, t.Any]:
         """Plan, reserve, show the plan, and return the work for each provider."""
         scenario = self._read_scenario()
-        views = {name: ProviderView.parse(name, seen) for name, seen in sorted(self._read_observed().items())}
+        views = {name: ProviderView.parse(name, seen) for name, seen in sorted(self.read_observed().items())}
         if not views:
             raise InvalidRequest("place", "no provider was observed", remedy="Run discover on the providers first.")
         catalog_uuid = self.catalog.uuid
@@ -71,16 +70,6 @@ class ActionModule(CatalogAction):
             "stages": [stage.to_record() for stage in arrange_stages(plans, halting=scenario.is_halting)],
             "diff": diff,
         }
-
-    def _read_observed(self) -> dict[str, t.Any]:
-        """Return what discover saw, by provider: as given, else what the role ``discover`` registered on the hosts."""
-        given = self._task.args.get("observed")
-        if given is not None:
-            return dict(given)
-        lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)
-        names = lookup.run([self._task.args.get("hosts", "")], variables=self.task_vars)
-        found = {name: self.task_vars["hostvars"][name].get("encompass_observed") or {} for name in names}
-        return {name: seen for name, seen in found.items() if "provider" in seen}
 
     def _read_scenario(self) -> Scenario:
         given = self._task.args

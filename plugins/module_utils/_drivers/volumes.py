@@ -79,14 +79,27 @@ def find_leftovers(pool: str, kind: str) -> dict[str, list[str]]:
     What belongs to a living process or to another host (the pool may be shared) is not left over.
     """
     found: dict[str, list[str]] = {}
+    for staged in list_staging(pool):
+        if staged["kind"] == kind and staged["state"] == "left":
+            found.setdefault(staged["name"], []).append(staged["path"])
+    return found
+
+
+def list_staging(pool: str) -> list[dict[str, str]]:
+    """Return what is in the staging directory: its path, kind, object, and state.
+
+    The state is ``left`` (whoever made it is dead), ``arrival`` (it came from another provider) or ``working``.
+    """
     try:
         names = sorted(path.name for path in pathlib.Path(pool, ".staging").iterdir())
     except OSError:
-        return found
+        return []
+    found = []
     for staged in names:
         parts = staged.split("~")
-        if len(parts) == 3 and parts[0] == kind and _is_dead(parts[2]):
-            found.setdefault(parts[1], []).append(f"{pool}/.staging/{staged}")
+        kind, name, owner = parts if len(parts) == 3 else ("", staged, "")
+        state = "arrival" if owner == "arrival" else "left" if _is_dead(owner) else "working"
+        found.append({"path": f"{pool}/.staging/{staged}", "kind": kind, "name": name, "state": state})
     return found
 
 

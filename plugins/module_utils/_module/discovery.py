@@ -41,6 +41,7 @@ def discover(params: t.Mapping[str, t.Any]) -> Record:
             "volumes": [volume for pool in usable for volume in _list_volumes(pool)],
             "masters": [master for pool in usable for master in _list_masters(pool)],
             "data": [volume for pool in usable for volume in _list_data(pool)],
+            "staging": [entry for pool in usable for entry in _list_staging(pool)],
         }
 
 
@@ -150,8 +151,23 @@ def _list_volumes(pool: Record) -> list[Record]:
         for name, path in listed.items():
             seen = image_files.see_file(path, subject)
             if seen is not None:
-                found.append({"clone": clone, "name": name, "path": path, "allocated_bytes": seen.allocated_bytes})
+                record = {"clone": clone, "name": name, "path": path, "allocated_bytes": seen.allocated_bytes}
+                found.append({**record, **_read_image(path, subject)})
     return found
+
+
+def _read_image(path: str, subject: str) -> Record:
+    """Return what an image says of itself; nothing of one that cannot be read."""
+    facts: Record = {"format": None, "virtual_bytes": 0, "backing_path": ""}
+    with contextlib.suppress(EncompassError):
+        header = image_files.read_header(path, subject)
+        if not header.corrupt:
+            facts.update(format=header.format, virtual_bytes=header.virtual_bytes, backing_path=header.backing_file)
+    return facts
+
+
+def _list_staging(pool: Record) -> list[Record]:
+    return [{"pool": pool["name"], **entry} for entry in volumes.list_staging(pool["path"])]
 
 
 def _list_data(pool: Record) -> list[Record]:

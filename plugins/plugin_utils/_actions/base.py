@@ -9,6 +9,7 @@ import os
 import typing as t
 
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
 
 from ...module_utils._core.errors import EncompassError, InvalidRequest
 from .._catalog.connect import connect_catalog
@@ -60,6 +61,16 @@ class CatalogAction(ActionBase):  # type: ignore[misc]
         if not isinstance(value, list):
             raise InvalidRequest(f"option {option}", "it is not a list")
         return value
+
+    def read_observed(self) -> dict[str, t.Any]:
+        """Return what discover saw, by provider: as given, else what the role ``discover`` registered on the hosts."""
+        given = self._task.args.get("observed")
+        if given is not None:
+            return dict(given)
+        lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)
+        names = lookup.run([self._task.args.get("hosts", "")], variables=self.task_vars)
+        found = {name: self.task_vars["hostvars"][name].get("encompass_observed") or {} for name in names}
+        return {name: seen for name, seen in found.items() if "provider" in seen}
 
     def run_owner(self) -> Owner:
         """Return the owner of what lasts over tasks: the process of the whole run."""

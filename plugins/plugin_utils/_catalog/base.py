@@ -39,6 +39,11 @@ class BaseCatalog(abc.ABC):
         with self.reading() as tables:
             return tables.read_setting("uuid") if tables else ""
 
+    def now(self) -> float:
+        """Return the store's clock, in seconds since 1970; 0 while there is no store."""
+        with self.reading() as tables:
+            return tables.now() if tables else 0.0
+
     def get(self, kind: str, name: str) -> Row | None:
         """Return the object's row, or None."""
         with self.reading() as tables:

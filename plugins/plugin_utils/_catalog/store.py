@@ -91,6 +91,9 @@ class Catalog(Reading, t.Protocol):
     def uuid(self) -> str:
         """Return the id made with this catalog; empty when nothing is there yet."""
 
+    def now(self) -> float:
+        """Return the store's clock, in seconds since 1970; 0 while there is no store."""
+
     def close(self) -> None:
         """Close what this process holds open; the catalog may be used again afterwards."""
 

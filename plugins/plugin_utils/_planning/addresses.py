@@ -38,9 +38,7 @@ class AddressBook:
         A DHCP server gives an address that is still leased to one MAC to no other, however it is reserved. So whoever
         gets the address of a machine that is gone gets its MAC too.
         """
-        for attempt in range(256):
-            digest = hashlib.sha256(f"{catalog_uuid}/{address}/{attempt}".encode()).hexdigest()
-            mac = ":".join((_MAC_PREFIX, digest[0:2], digest[2:4], digest[4:6]))
+        for mac in _list_macs(catalog_uuid, address):
             if mac not in self._owners:
                 self._owners[mac] = machine
                 return mac
@@ -107,3 +105,15 @@ def require_subnet(network: t.Mapping[str, t.Any]) -> str:
             remedy="Use a network of mode nat, route or open.",
         )
     return str(subnet)
+
+
+def is_own_mac(catalog_uuid: str, mac: str, address: str) -> bool:
+    """Tell whether a catalog gives this MAC with this address."""
+    return mac.lower() in _list_macs(catalog_uuid, address)
+
+
+def _list_macs(catalog_uuid: str, address: str) -> t.Iterator[str]:
+    """Yield the MACs that go with an address, the first one first."""
+    for attempt in range(256):
+        digest = hashlib.sha256(f"{catalog_uuid}/{address}/{attempt}".encode()).hexdigest()
+        yield ":".join((_MAC_PREFIX, digest[0:2], digest[2:4], digest[4:6]))
