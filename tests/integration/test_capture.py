@@ -94,6 +94,7 @@ def test_it_is_captured_proved_and_deployed(maintained: Site, guest_key: Path) -
     assert (master["state"], master["parent"], master["captured_from"]) == ("available", "web-server-v1", name)
     assert (site.find("machine"), site.find("clone"), site.orphans()) == ({}, {}, [])
     capture(site, MAINTAINED, prove=True).require_unchanged()
+    capture(site, MAINTAINED, prove=True, check=True).require_unchanged()
     site.deploy(make_web(count=1)).require_success()
     assert clone_of(site, "web-1")[1]["master"] == "web-server-v2"
     assert site.fetch("web-1", "/update") == "updated\n"

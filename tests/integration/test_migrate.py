@@ -155,6 +155,9 @@ def test_a_server_moves_running_and_back_again_stopped(site: SpanningSite, pool:
     assert site.data() == {f"{source}:{POOL}/data/web-1/db.qcow2", f"{SHARED}/data/web-1/log.raw"}
     again = site.migrate("web-1", to=source).require_unchanged()
     assert f"it is on {source} already" in again.stdout
+    site.controller.run(
+        "encompass.images.migrate", "--check", encompass_migrate=[{"machines": ["web-1"], "to": source}]
+    ).require_unchanged()
     site.deploy(make_web(count=1, pool=pool, data=DATA)).require_unchanged()
     site.migrate("web-1", live=False).require_success()  # so that its data volumes are deleted elsewhere
 

@@ -50,6 +50,21 @@ def run(site: Site, scenario: str, *arguments: str, **variables: t.Any) -> Playb
     return site.controller.run(f"encompass.images.{scenario}", *arguments, **arguments_of_play, timeout_s=400)
 
 
+def plan_only(site: Site, scenario: str, **variables: t.Any) -> str:
+    """Run a scenario in check mode; return what it says. Something would change, and nothing does."""
+    before = (site.dump(), site.domains(), site.files(), site.reservations())
+    planned = run(site, scenario, "--check", "--diff", **variables).require_success()
+    assert any(planned.changed.values())
+    assert (site.dump(), site.domains(), site.files(), site.reservations()) == before
+    return planned.stdout
+
+
+def is_done(site: Site, scenario: str, **variables: t.Any) -> None:
+    """Run a scenario that is done once more, and in check mode too: nothing changes."""
+    run(site, scenario, **variables).require_unchanged()
+    run(site, scenario, "--check", **variables).require_unchanged()
+
+
 def pages(site: Site) -> dict[str, str]:
     return {name: site.fetch(name).strip() for name in ALL}
 
@@ -67,10 +82,7 @@ def test_the_life_of_a_version(site: Site) -> None:
     first, machines = who_serves(site), site.find("machine")
     add_next(site)
 
-    planned = run(site, "update", "--check")
-    planned.require_success()
-    assert "moves from web-server-v1 to web-server-v2" in planned.stdout
-    assert who_serves(site) == first
+    assert "moves from web-server-v1 to web-server-v2" in plan_only(site, "update")
 
     with Watcher(addresses(site, *ALL)) as watcher:
         waves = {"encompass_deployments": [WEB], "encompass_update_waves": [1, "100%"]}
@@ -89,17 +101,18 @@ def test_the_life_of_a_version(site: Site) -> None:
         assert {key: machine[key] for key in kept} == {key: machines[name][key] for key in kept}
     began = {name: next(when for when, text in seen.answers if "next" in text) for name, seen in watcher.seen.items()}
     assert began["web-1"] < min(began["web-2"], began["web-3"])
-    run(site, "update").require_unchanged()
-    run(site, "deploy").require_unchanged()
+    is_done(site, "update")
+    is_done(site, "deploy")
     assert updated.recap["localhost"]["changed"] == 1
 
+    plan_only(site, "rollback", encompass_rollback=["web"])
     with Watcher(addresses(site, *ALL)) as watcher:
         back = run(site, "rollback", encompass_rollback=["web"]).require_success()
     print(f"rollback, longest silence: {watcher.describe()}")
     assert who_serves(site) == first
     assert all(site.fetch(name).startswith(f"hello from {name} at") for name in ALL)
     assert not back.results(action="encompass.images.clone", status="ok")
-    run(site, "rollback", encompass_rollback=["web"]).require_unchanged()
+    is_done(site, "rollback", encompass_rollback=["web"])
 
 
 def test_a_version_that_does_not_serve_stops_at_the_first_wave(site: Site) -> None:
@@ -125,10 +138,11 @@ def test_machines_serve_by_day_and_by_night(site: Site) -> None:
     run(site, "deploy", encompass_deployments=[make_web(count=3, version=1)]).require_success()
     day = who_serves(site)
     stars = {"function": "astronomer", "machines": ["web-1", "web-3"]}
+    plan_only(site, "reassign", encompass_reassign=[stars])
     run(site, "reassign", encompass_reassign=[stars]).require_success()
     assert site.fetch("web-1") == "web-1 counts stars, as astronomer\n"
     assert site.fetch("web-2").startswith("hello from web-2")
-    run(site, "reassign", encompass_reassign=[stars]).require_unchanged()
+    is_done(site, "reassign", encompass_reassign=[stars])
     groups = site.controller.command("ansible-inventory", "--graph").stdout
     assert "@function_astronomer" in groups
 

@@ -11,6 +11,7 @@ instead of the web server. All of it needs root.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import shutil
 import tempfile
@@ -43,9 +44,11 @@ def ensure_image(kind: str) -> Path:
     """Return the image from the cache, built now when its recipe has changed; the guest key may log in as root."""
     public_key = Path(f"{ensure_guest_key()}.pub").read_text(encoding="ascii")
     image = CACHE / f"{kind}-{recipe_key(kind, public_key)}.qcow2"
-    if not image.exists():
-        remove_old_images(kind)
-        build_image(kind, image, public_key=public_key)
+    with (CACHE / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs at once build it once
+        if not image.exists():
+            remove_old_images(kind)
+            build_image(kind, image, public_key=public_key)
     return image
 
 

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run the steps of `make test`, or those that are named, and close with one line: `N passed, N failed`.
 
-A step of pytest counts its tests, any other step counts as one. The steps after a failed one run all the same.
+A step of pytest counts its tests, any other step counts as one. The steps after a failed one run all the same. Guests
+mostly wait for one another, so the integration tests run beside all other steps; what they print comes in the end.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from xml.etree import ElementTree
 
 from tests.tools.collection_path import PROJECT, link_checkout
@@ -24,13 +28,41 @@ BIN = PROJECT / ".venv/bin"
 
 @dataclass(frozen=True)
 class Step:
-    """One step: its commands run in order, all of them; `pytest` holds the folder of a step that pytest runs."""
+    """One step: its commands run in order, all of them; `pytest` holds the folder of a step that pytest runs.
+
+    Steps that are `aside` run beside the others, and print to a file.
+    """
 
     name: str
     commands: tuple[tuple[str, ...], ...] = ()
     pytest: str = ""
     limit_min: int = 20
     root: bool = False
+    aside: bool = False
+
+    @property
+    def log(self) -> Path:
+        """Where a step that is aside prints to."""
+        return RESULTS / f"{self.name}.log"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many parts of a step passed and failed, and how long it took."""
+
+    step: Step
+    passed: int
+    failed: int
+    taken_s: float
+
+    def describe(self) -> str:
+        """Return the outcome as a line."""
+        return f"{'FAILED' if self.failed else 'ok':8}{self.step.name:16}{self.taken_s:7.0f} s"
+
+
+INTERRUPTED = threading.Event()
+RUNNING: list[subprocess.Popen[bytes]] = []
+"""What is to be ended then."""
 
 
 def ansible_test(*arguments: str) -> tuple[str, ...]:
@@ -54,8 +86,8 @@ STEPS = (
     Step("sanity", (ansible_test("sanity"),)),
     # the oldest Python of a provider, and the one of the control node; the newest has a step of its own
     Step("units", (ansible_test("units", "--python", "3.9"), ansible_test("units", "--python", "3.11"))),
-    Step("contract", pytest="tests/contract", limit_min=35),
-    Step("integration", pytest="tests/integration", limit_min=75, root=True),
+    Step("contract", pytest="tests/contract", limit_min=50),
+    Step("integration", pytest="tests/integration", limit_min=80, root=True, aside=True),
     Step("smoke-newest", ((f"{BIN}/python", "-m", "tests.tools.smoke_newest"),)),
 )
 
@@ -65,18 +97,36 @@ def main(names: list[str]) -> int:
     if unknown:
         raise SystemExit(f"unknown steps: {', '.join(sorted(unknown))}")
     RESULTS.mkdir(parents=True, exist_ok=True)
-    passed = failed = 0
-    report = []
-    for step in STEPS:
-        if names and step.name not in names:
-            continue
-        started = time.monotonic()
-        print(f"\n=== {step.name}", flush=True)
-        good, bad = run_step(step)
-        passed, failed = passed + good, failed + bad
-        report.append(f"{'FAILED' if bad else 'ok':8}{step.name:16}{time.monotonic() - started:7.0f} s")
-    print("\n" + "\n".join(report) + f"\n{passed} passed, {failed} failed", flush=True)
+    chosen = [step for step in STEPS if not names or step.name in names]
+    with ThreadPoolExecutor(max_workers=2) as lanes:
+        ran = [lanes.submit(run_lane, [step for step in chosen if step.aside is aside]) for aside in (False, True)]
+        try:
+            outcomes = {outcome.step: outcome for lane in ran for outcome in lane.result()}
+        except BaseException:
+            INTERRUPTED.set()
+            for process in list(RUNNING):
+                end(process)
+            raise
+    for step in chosen:
+        if step.aside:
+            print(f"\n=== {step.name}\n{step.log.read_text(encoding='utf-8', errors='replace')}")
+    print("\n" + "\n".join(outcomes[step].describe() for step in chosen))
+    passed, failed = (sum(getattr(outcome, part) for outcome in outcomes.values()) for part in ("passed", "failed"))
+    print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
+
+
+def run_lane(steps: list[Step]) -> list[Outcome]:
+    """Run steps one after the other."""
+    outcomes = []
+    for step in steps:
+        if INTERRUPTED.is_set():
+            break
+        started = time.monotonic()
+        print(f"\n=== {step.name}{': beside the others' if step.aside else ''}", flush=True)
+        step.log.unlink(missing_ok=True)
+        outcomes.append(Outcome(step, *run_step(step), time.monotonic() - started))
+    return outcomes
 
 
 def run_step(step: Step) -> tuple[int, int]:
@@ -105,23 +155,39 @@ def run_pytest(step: Step) -> tuple[int, int]:
 
 
 def run_command(command: tuple[str, ...], step: Step) -> int:
-    """Run one command of a step with its output on ours; end it and all it started at the step's time limit."""
+    """Run one command of a step; end it and all it started at the step's time limit."""
     argv = ["sh", "tests/tools/as_root.sh", *command] if step.root else list(command)
-    print("$ " + " ".join(command).replace(f"{PROJECT}/", ""), flush=True)
     # some tools call others of theirs by name
     tools = {"PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_COLLECTIONS_PATH": str(link_checkout())}
     environment = {**os.environ, **tools, "NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1"}
-    process = subprocess.Popen(argv, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
-    try:
-        return process.wait(timeout=step.limit_min * 60)
-    except subprocess.TimeoutExpired:
-        print(f"{step.name}: not done within {step.limit_min} minutes", flush=True)
-        return 1
-    finally:
-        # after a time limit, and when we are interrupted ourselves
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=60)
+    with step.log.open("ab") if step.aside else open(sys.stdout.fileno(), "ab", closefd=False) as output:
+        output.write(f"$ {' '.join(command)}\n".replace(f"{PROJECT}/", "").encode())
+        output.flush()
+        process = subprocess.Popen(
+            argv,
+            cwd=PROJECT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        RUNNING.append(process)
+        try:
+            return process.wait(timeout=step.limit_min * 60)
+        except subprocess.TimeoutExpired:
+            output.write(f"{step.name}: not done within {step.limit_min} minutes\n".encode())
+            return 1
+        finally:
+            end(process)
+            RUNNING.remove(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a command, and all that it started, unless it has ended."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)
 
 
 if __name__ == "__main__":
