@@ -109,7 +109,7 @@ def test_a_newer_store_is_refused(path):
     put(SqliteCatalog(path, migrations=NEXT), "web-v1", {})
 
     for read_only in (False, True):
-        with pytest.raises(StoreUnavailable, match=r"written by a newer release of encompass.images \(schema 2, known"):
+        with pytest.raises(StoreUnavailable, match=r"written by a newer release of encompass.images \(schema 3, known"):
             SqliteCatalog(path, read_only=read_only).find("master")
 
 
@@ -255,7 +255,7 @@ def test_the_queries_of_the_front_doors_use_an_index(path):
     put(catalog, "web-v1", {"function": "web", "version": 1})
     statements = []
     with catalog.reading() as tables:
-        connection = tables._execute.__self__
+        connection = tables._connection
         connection.set_trace_callback(statements.append)
         catalog.find("master", function="web", version=1)
         catalog.get("master", "web-v1")

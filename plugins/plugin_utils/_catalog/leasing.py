@@ -19,7 +19,7 @@ from .changes import KEEP_S
 from .json import to_plain
 from .objects import Body, Key, Lease, Operation, Owner, Row, describe_key
 from .owner import is_certainly_dead
-from .records import Author, check_revision, require_row, write_records
+from .records import Author, check_revision, raise_not_found, write_records
 from .tables import Tables
 
 
@@ -45,8 +45,8 @@ def begin_operation(tables: Tables, request: Request) -> Operation:
     """Lease all targets for a new operation, or raise Conflict; what is in the way but dead is taken over."""
     if not request.targets:
         raise InvalidRequest(request.verb, "has no target", remedy="Name at least one object.")
-    liveness = _Liveness(tables)
-    holds = {key: _examine_target(tables, key, request, liveness) for key in request.targets}
+    rows, journal = _require_rows(tables, request.targets), _Journal(tables)
+    holds = {key: _examine_target(row, request, journal) for key, row in rows.items()}
     recovered = sorted({operation_id for hold in holds.values() for operation_id in hold.recovered})
     now = tables.now()
     for operation_id in recovered:
@@ -63,8 +63,7 @@ def begin_operation(tables: Tables, request: Request) -> Operation:
         recovered=recovered,
     )
     tables.add_operation(operation, {key: hold.outer for key, hold in holds.items()})
-    for key in holds:
-        tables.mark_object(key, operation.id)
+    tables.mark_objects(dict.fromkeys(holds, operation.id))
     tables.trim_operations(now - KEEP_S)
     return operation
 
@@ -88,15 +87,18 @@ def commit_operation(
     """Write what an operation made of its targets and release them."""
     operation = _require_running(tables, operation_id)
     outer = tables.read_outer(operation_id)
-    for key in {**bodies, **errors}:
-        _require_held(tables, operation, key)
-    wanted = {**bodies, **{key: _add_error(tables, key, bodies.get(key), error) for key, error in errors.items()}}
+    rows = _require_rows(tables, {**bodies, **errors})
+    for row in rows.values():
+        _require_held(operation, row)
+    failed = {key: {**(bodies.get(key) or rows[key].body), "last_error": error} for key, error in errors.items()}
+    wanted = {**bodies, **failed}
     write_records(tables, wanted, Author(operation.verb, operation.owner, operation_id))
     released = [key for key in outer if close or key in wanted]
     _release(tables, operation_id, {key: outer[key] for key in released})
     if close or not _list_held(tables, operation_id, outer):
         tables.update_operation(operation_id, "failed" if errors else "done", tables.now())
-    return {key: tables.read_object(key) for key in wanted}
+    present = tables.read_some(wanted)
+    return {key: present.get(key) for key in wanted}
 
 
 def abort_operation(tables: Tables, operation_id: str) -> None:
@@ -113,23 +115,29 @@ def refuse_foreign_lease(tables: Tables, row: Row | None, owner: Owner | None, a
     lease = row.lease if row else None
     if row is None or lease is None or lease.operation in alongside or lease.owner == owner:
         return
-    if _Liveness(tables).is_alive(lease.operation):
+    if _Journal(tables).is_alive(lease.operation):
         raise _held_by(row.key, lease)
 
 
-class _Liveness:
-    """Which operations still run, each looked at once."""
+class _Journal:
+    """Operations as they are when they are first looked at, each read once."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._now = tables.now()
         self._operations: dict[str, Operation | None] = {}
+        self._outer: dict[str, dict[Key, str | None]] = {}
         self._alive: dict[str, bool] = {}
 
     def read(self, operation_id: str) -> Operation | None:
         if operation_id not in self._operations:
             self._operations[operation_id] = self._tables.read_operation(operation_id)
         return self._operations[operation_id]
+
+    def get_outer(self, operation_id: str, key: Key) -> str | None:
+        if operation_id not in self._outer:
+            self._outer[operation_id] = self._tables.read_outer(operation_id)
+        return self._outer[operation_id].get(key)
 
     def is_alive(self, operation_id: str) -> bool:
         if operation_id not in self._alive:
@@ -142,17 +150,24 @@ class _Liveness:
         return not is_certainly_dead(operation.owner)
 
 
-def _examine_target(tables: Tables, key: Key, request: Request, liveness: _Liveness) -> _Holds:
-    row = require_row(tables, *key)
-    check_revision(key, row, request.expected.get(key))
+def _require_rows(tables: Tables, keys: t.Collection[Key]) -> dict[Key, Row]:
+    rows = tables.read_some(keys)
+    for key in keys:
+        if key not in rows:
+            raise_not_found(key)
+    return {key: rows[key] for key in keys}
+
+
+def _examine_target(row: Row, request: Request, journal: _Journal) -> _Holds:
+    check_revision(row.key, row, request.expected.get(row.key))
     recovered: list[str] = []
     holder = row.lease.operation if row.lease else None
     while holder is not None and holder not in request.alongside:
-        operation = liveness.read(holder)
-        if operation is not None and liveness.is_alive(holder):
-            raise _held_by(key, operation.to_lease())
+        operation = journal.read(holder)
+        if operation is not None and journal.is_alive(holder):
+            raise _held_by(row.key, operation.to_lease())
         recovered.append(holder)
-        holder = tables.read_outer(holder).get(key)
+        holder = journal.get_outer(holder, row.key)
     return _Holds(recovered, holder)
 
 
@@ -178,37 +193,33 @@ def _require_running(tables: Tables, operation_id: str) -> Operation:
     return operation
 
 
-def _require_held(tables: Tables, operation: Operation, key: Key) -> None:
-    row = require_row(tables, *key)
+def _require_held(operation: Operation, row: Row) -> None:
     if row.lease is None or row.lease.operation != operation.id:
         holder = row.lease.describe() if row.lease else "nobody"
         raise Conflict(
-            describe_key(key),
+            describe_key(row.key),
             f"is not held by this {operation.verb} but by {holder}",
             remedy="Run the play again.",
             holder=row.lease.to_record() if row.lease else None,
         )
 
 
-def _add_error(tables: Tables, key: Key, body: Body | None, error: Body) -> Body:
-    return {**(body or require_row(tables, *key).body), "last_error": error}
-
-
 def _release(tables: Tables, operation_id: str, outer: t.Mapping[Key, str | None]) -> None:
-    for key in _list_held(tables, operation_id, outer):
-        tables.mark_object(key, _find_unsettled(tables, key, outer[key]))
+    journal = _Journal(tables)
+    held = _list_held(tables, operation_id, outer)
+    tables.mark_objects({key: _find_unsettled(journal, key, outer[key]) for key in held})
 
 
-def _find_unsettled(tables: Tables, key: Key, operation_id: str | None) -> str | None:
+def _find_unsettled(journal: _Journal, key: Key, operation_id: str | None) -> str | None:
     """Return the innermost operation, from this one outwards, that still has to do with the object."""
     while operation_id is not None:
-        operation = tables.read_operation(operation_id)
+        operation = journal.read(operation_id)
         if operation is not None and operation.state != "done":
             return operation_id
-        operation_id = tables.read_outer(operation_id).get(key)
+        operation_id = journal.get_outer(operation_id, key)
     return None
 
 
-def _list_held(tables: Tables, operation_id: str, outer: t.Iterable[Key]) -> list[Key]:
-    rows = [tables.read_object(key) for key in outer]
-    return [row.key for row in rows if row and row.lease and row.lease.operation == operation_id]
+def _list_held(tables: Tables, operation_id: str, outer: t.Collection[Key]) -> list[Key]:
+    rows = tables.read_some(outer).values()
+    return [row.key for row in rows if row.lease and row.lease.operation == operation_id]

@@ -70,28 +70,34 @@ def write_records(tables: Tables, bodies: t.Mapping[Key, Body | None], author: A
     All claims are let go before any is taken, so that two machines may exchange their addresses.
     """
     plain = {key: None if body is None else _check_body(key, body) for key, body in bodies.items()}
-    before = {key: tables.read_object(key) for key in plain}
-    changed = {key: body for key, body in plain.items() if _differs(before[key], body)}
-    for key in changed:
-        tables.write_claims(key, ())
-    for key, body in changed.items():
-        revision = _write_record(tables, key, before[key], body)
-        _note_history(tables, before[key], Row(*key, revision, body or {}, None, tables.now()), author)
+    before = tables.read_some(plain)
+    changed = {key: body for key, body in plain.items() if _differs(before.get(key), body)}
     if changed:
-        tables.trim_history(tables.now() - KEEP_S)
-    return {key: tables.read_object(key) if key in changed else before[key] for key in plain}
+        _write_changed(tables, before, changed, author)
+    after = tables.read_some(plain) if changed else before
+    return {key: after.get(key) for key in plain}
 
 
-def _write_record(tables: Tables, key: Key, before: Row | None, body: Body | None) -> int:
+def _write_changed(
+    tables: Tables, before: t.Mapping[Key, Row], changed: t.Mapping[Key, Body | None], author: Author
+) -> None:
+    revisions = _count_revisions(tables, before, changed)
+    tables.write_claims(dict.fromkeys(changed, ()))
+    tables.delete_objects([key for key, body in changed.items() if body is None])
+    kept = {key: body for key, body in changed.items() if body is not None}
+    tables.write_objects({key: (revisions[key], body) for key, body in kept.items()})
+    tables.write_tags({key: _list_tags(key, body) for key, body in kept.items()})
+    _take_claims(tables, {key: claims_of(*key, body) for key, body in kept.items()})
+    now = tables.now()
+    after = [Row(*key, revisions[key], body or {}, None, now) for key, body in changed.items()]
+    tables.add_history([_describe_change(before.get(row.key), row, author) for row in after], keep=KEEP_ENTRIES)
+    tables.trim_history(now - KEEP_S)
+
+
+def _count_revisions(tables: Tables, before: t.Mapping[Key, Row], keys: t.Iterable[Key]) -> dict[Key, int]:
     # A name used again goes on counting, so that a revision remembered from its former life cannot match.
-    revision = 1 + (before.revision if before else tables.read_last_revision(key))
-    if body is None:
-        tables.delete_object(key)
-    else:
-        tables.write_object(key, revision, body)
-        tables.write_tags(key, _list_tags(key, body))
-        _take_claims(tables, key, claims_of(*key, body))
-    return revision
+    last = tables.read_last_revisions([key for key in keys if key not in before])
+    return {key: 1 + (before[key].revision if key in before else last.get(key, 0)) for key in keys}
 
 
 def _differs(before: Row | None, body: Body | None) -> bool:
@@ -99,12 +105,15 @@ def _differs(before: Row | None, body: Body | None) -> bool:
     return to_text(before.body if before else None) != to_text(body)
 
 
-def _take_claims(tables: Tables, key: Key, claims: set[str]) -> None:
-    holders = tables.read_claim_holders(claims)
-    if holders:
-        claim = min(holders)
-        raise Conflict(describe_key(key), describe_claim(claim, holders[claim]), remedy="Choose another value.")
-    tables.write_claims(key, claims)
+def _take_claims(tables: Tables, wanted: t.Mapping[Key, set[str]]) -> None:
+    holders = tables.read_claim_holders({claim for claims in wanted.values() for claim in claims})
+    for key, claims in wanted.items():
+        taken = claims & holders.keys()
+        if taken:
+            claim = min(taken)
+            raise Conflict(describe_key(key), describe_claim(claim, holders[claim]), remedy="Choose another value.")
+        holders.update(dict.fromkeys(claims, key))
+    tables.write_claims(wanted)
 
 
 def _list_tags(key: Key, body: Body) -> list[tuple[str, str]]:
@@ -112,8 +121,8 @@ def _list_tags(key: Key, body: Body) -> list[tuple[str, str]]:
     return [(tag, value) for tag, several in values.items() for value in several]
 
 
-def _note_history(tables: Tables, before: Row | None, after: Row, author: Author) -> None:
-    entry = HistoryEntry(
+def _describe_change(before: Row | None, after: Row, author: Author) -> HistoryEntry:
+    return HistoryEntry(
         at=after.updated_at,
         kind=after.kind,
         name=after.name,
@@ -124,7 +133,6 @@ def _note_history(tables: Tables, before: Row | None, after: Row, author: Author
         run=author.owner.run if author.owner else "",
         changes=diff(before.body if before else {}, after.body),
     )
-    tables.add_history(entry, keep=KEEP_ENTRIES)
 
 
 def _check_body(key: Key, body: Body) -> Body:

@@ -94,7 +94,9 @@ CREATE TABLE fact (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_TABLES,)
+_MOVED = "INSERT INTO setting VALUES ('moved', '')"
+
+MIGRATIONS: tuple[str, ...] = (_TABLES, _MOVED)
 
 
 class SchemaMismatch(Exception):

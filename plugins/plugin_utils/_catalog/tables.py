@@ -22,38 +22,44 @@ class Tables(t.Protocol):
     def read_setting(self, name: str) -> str:
         """Return one of the store's own settings, such as its ``uuid``."""
 
+    def write_setting(self, name: str, value: str) -> None:
+        """Change one of the store's own settings."""
+
     def read_object(self, key: Key) -> Row | None:
         """Return one object with the lease of the operation that marks it."""
+
+    def read_some(self, keys: t.Collection[Key]) -> dict[Key, Row]:
+        """Return those of these objects that are there."""
 
     def read_objects(self, kind: str, tags: t.Mapping[str, t.Sequence[str]]) -> list[Row]:
         """Return the objects that have one of the values of each tag, sorted by name."""
 
-    def write_object(self, key: Key, revision: int, body: Body) -> None:
-        """Insert or update a record; the operation that marks it stays."""
+    def write_objects(self, records: t.Mapping[Key, tuple[int, Body]]) -> None:
+        """Insert or update records at these revisions; the operations that mark them stay."""
 
-    def delete_object(self, key: Key) -> None:
-        """Delete an object with its tags and claims."""
+    def delete_objects(self, keys: t.Collection[Key]) -> None:
+        """Delete objects with their tags and claims."""
 
-    def mark_object(self, key: Key, operation_id: str | None) -> None:
-        """Note which operation holds the object."""
+    def mark_objects(self, marks: t.Mapping[Key, str | None]) -> None:
+        """Note which operation holds each object."""
 
-    def write_tags(self, key: Key, tags: t.Iterable[tuple[str, str]]) -> None:
-        """Replace the object's tags."""
+    def write_tags(self, tags: t.Mapping[Key, t.Iterable[tuple[str, str]]]) -> None:
+        """Replace the objects' tags."""
 
     def read_claim_holders(self, claims: t.Collection[str]) -> dict[str, Key]:
         """Return who has these claims, as far as somebody has."""
 
-    def write_claims(self, key: Key, claims: t.Iterable[str]) -> None:
-        """Replace the object's claims."""
+    def write_claims(self, claims: t.Mapping[Key, t.Iterable[str]]) -> None:
+        """Replace the objects' claims."""
 
-    def add_history(self, entry: HistoryEntry, keep: int) -> None:
-        """Append an entry and drop the object's entries beyond the newest ``keep``."""
+    def add_history(self, entries: t.Sequence[HistoryEntry], keep: int) -> None:
+        """Append entries and drop each object's entries beyond the newest ``keep``."""
 
     def read_history(self, key: Key, limit: int) -> list[HistoryEntry]:
         """Return an object's entries, newest first."""
 
-    def read_last_revision(self, key: Key) -> int:
-        """Return the highest revision in an object's history, 0 when it has none."""
+    def read_last_revisions(self, keys: t.Collection[Key]) -> dict[Key, int]:
+        """Return the highest revision in each object's history, as far as there is any."""
 
     def trim_history(self, before: float) -> None:
         """Drop every object's entries older than ``before``."""
