@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.contract.project import Project
+from tests.lab.postgresql import PostgresqlServer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +21,15 @@ class Store:
 
     url: str
 
+    def dump(self):
+        """Return all that is kept, read past all our code, so that two dumps are equal when nothing was written."""
+        if self.url.startswith("sqlite"):
+            path = Path(self.url.removeprefix("sqlite://"))
+            return {file.name: file.read_bytes() for file in path.parent.iterdir()} if path.exists() else {}
+        with psycopg.connect(self.url) as connection:
+            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'encompass'").fetchall()
+            return {name: connection.execute(f"SELECT xmin, * FROM encompass.{name}").fetchall() for (name,) in tables}
+
     def open(self, **options):
         """Return a catalog of its own, as another process would open it."""
         from ansible_collections.encompass.images.plugins.plugin_utils._catalog.store import open_catalog
@@ -25,10 +37,27 @@ class Store:
         return open_catalog(self.url, **options)
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(scope="session")
+def database_server():
+    """Return a PostgreSQL server with a role for catalogs."""
+    with PostgresqlServer() as server:
+        yield server
+
+
+@pytest.fixture
+def database(database_server, monkeypatch):
+    """Return the URL of a database in which no catalog has been made, with the password where libpq looks for it."""
+    monkeypatch.setenv("PGPASSFILE", str(database_server.passwords))
+    database_server.clear()
+    return database_server.url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
 def store(request, tmp_path):
     """Return a store with nothing in it, not even made."""
-    return {"sqlite": lambda: Store(f"sqlite://{tmp_path}/state/catalog.sqlite")}[request.param]()
+    if request.param == "postgresql":
+        return Store(request.getfixturevalue("database"))
+    return Store(f"sqlite://{tmp_path}/state/catalog.sqlite")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -28,20 +27,13 @@ def put(catalog, name, body):
         transaction.put("clone", name, body)
 
 
-def digest_files(directory):
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in Path(directory).rglob("*")
-        if path.is_file()
-    }
-
-
 def test_an_absent_store_stays_absent(store, scratch, tmp_path):
     planned = store.open(scratch_dir=scratch)
     put(planned, "c", {"stage": "planned"})
     planned.facts_set("h", {"a": 1})
 
     assert store.open(scratch_dir=scratch).require("clone", "c").body == {"stage": "planned"}
+    assert store.dump() == {}
     assert [path.name for path in tmp_path.iterdir()] == ["ansible-local-1"]
 
 
@@ -49,8 +41,8 @@ def test_the_store_is_not_touched(store, catalog, scratch, owner):
     put(catalog, "c", {"stage": "assigned", "machine": "m"})
     catalog.facts_set("h", {"a": 1})
     catalog.close()
-    state = Path(scratch).parent / "state"
-    before = digest_files(state)
+    before = store.dump()
+    assert before
 
     planned = store.open(scratch_dir=scratch)
     operation = planned.begin("attach", [("clone", "c")], owner=owner)
@@ -61,7 +53,7 @@ def test_the_store_is_not_touched(store, catalog, scratch, owner):
     assert [row.name for row in planned.find("clone", stage="attached")] == ["c"]
     assert planned.uuid
     planned.close()
-    assert digest_files(state) == before
+    assert store.dump() == before
 
 
 def test_the_copy_is_made_once_and_shared(store, catalog, scratch):

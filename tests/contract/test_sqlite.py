@@ -12,12 +12,12 @@ import stat
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 from ansible_collections.encompass.images.plugins.module_utils._core.errors import StoreUnavailable
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.sqlite import SqliteCatalog
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.sqlite_schema import MIGRATIONS
+from ansible_collections.encompass.images.plugins.plugin_utils._catalog.store import open_catalog
 
 NEXT = (*MIGRATIONS, "ALTER TABLE object ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';\nCREATE TABLE extra (a TEXT)")
 
@@ -266,5 +266,10 @@ def test_the_queries_of_the_front_doors_use_an_index(path):
     assert [plan for plan in plans if plan.startswith("SCAN")] == []
 
 
-def test_the_scratch_file_has_a_fixed_name():
-    assert Path(SqliteCatalog(Path("/x"), scratch_dir="/tmp/s")._scratch).name == "encompass-check.sqlite"
+def test_each_catalog_has_a_scratch_file_of_its_own(tmp_path):
+    scratch = tmp_path / "scratch"
+    for name in ("one", "one", "other"):
+        put(open_catalog(f"sqlite://{tmp_path}/{name}.sqlite", scratch_dir=str(scratch)), name, {})
+
+    assert len(list(scratch.glob("encompass-check-*.sqlite"))) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["scratch"]

@@ -17,6 +17,8 @@ from .store import Bodies, TagQuery
 from .tables import Tables
 from .transaction import Transaction
 
+T = t.TypeVar("T")
+
 
 class BaseCatalog(abc.ABC):
     """A catalog over any store that can give its tables for reading and for writing."""
@@ -32,6 +34,17 @@ class BaseCatalog(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Close what this process holds open."""
+
+    def write(self, work: t.Callable[[Tables], T]) -> T:
+        """Return what the work makes of the tables, in a transaction of its own."""
+        with self.writing() as tables:
+            return work(tables)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> t.Iterator[None]:
+        """Return a context in which several reads share what the first one costs."""
+        with self.reading():
+            yield
 
     @property
     def uuid(self) -> str:
@@ -88,21 +101,12 @@ class BaseCatalog(abc.ABC):
         alongside: t.Collection[str] = (),
     ) -> Operation:
         """Lease all targets and journal the intent, in a transaction of its own."""
-        with self.transaction() as transaction:
-            return transaction.begin(
-                verb,
-                targets,
-                owner=owner,
-                intent=intent,
-                expected=expected,
-                lease_s=lease_s,
-                alongside=alongside,
-            )
+        request = leasing.Request(verb, targets, owner, intent or {}, expected or {}, lease_s, frozenset(alongside))
+        return self.write(lambda tables: leasing.begin_operation(tables, request))
 
     def renew(self, operation_id: str, lease_s: float) -> Operation:
         """Prolong the lease; raise Conflict when the operation has been taken over or has ended."""
-        with self.writing() as tables:
-            return leasing.renew_operation(tables, operation_id, lease_s)
+        return self.write(lambda tables: leasing.renew_operation(tables, operation_id, lease_s))
 
     def commit(
         self,
@@ -113,13 +117,13 @@ class BaseCatalog(abc.ABC):
         close: bool = True,
     ) -> dict[Key, Row | None]:
         """Write the new records with their history and release these objects; only the present holder can."""
-        with self.writing() as tables:
-            return leasing.commit_operation(tables, operation_id, bodies, errors=errors or {}, close=close)
+        return self.write(
+            lambda tables: leasing.commit_operation(tables, operation_id, bodies, errors=errors or {}, close=close)
+        )
 
     def abort(self, operation_id: str) -> None:
         """Release all targets unchanged; does nothing when the operation is over already."""
-        with self.writing() as tables:
-            leasing.abort_operation(tables, operation_id)
+        self.write(lambda tables: leasing.abort_operation(tables, operation_id))
 
     def facts_get(self, host: str) -> dict[str, t.Any]:
         """Return the host's plain facts, empty when there are none."""
@@ -131,14 +135,12 @@ class BaseCatalog(abc.ABC):
         present = self._read_fact_texts(host)
         changed = {key: text for key, text in wanted.items() if present.get(key) != text}
         if changed:
-            with self.writing() as tables:
-                tables.write_facts(host, changed)
+            self.write(lambda tables: tables.write_facts(host, changed))
 
     def facts_delete(self, host: str) -> None:
         """Delete the host's plain facts."""
         if self._read_fact_texts(host):
-            with self.writing() as tables:
-                tables.delete_facts(host)
+            self.write(lambda tables: tables.delete_facts(host))
 
     def facts_hosts(self) -> list[str]:
         """Return the hosts that have plain facts."""

@@ -9,13 +9,15 @@ import os
 import re
 import typing as t
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from ...module_utils._core.errors import InvalidRequest
 
 ENVIRONMENT_VARIABLE = "ENCOMPASS_CATALOG_URL"
 DEFAULT_PATH = "~/.local/state/encompass/catalog.sqlite"
 
+_POSTGRESQL = ("postgresql", "postgres")
+_SECRETS = {"password", "sslpassword", "oauth_client_secret"}
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
 
 
@@ -36,6 +38,20 @@ def resolve_url(
     return _to_url(explicit or connection or DEFAULT_PATH, base=project_dir)
 
 
+def is_postgresql(url: str) -> bool:
+    """Tell whether the URL is of a database of PostgreSQL."""
+    parts = _SCHEME.fullmatch(url)
+    return parts is not None and parts["scheme"].lower() in _POSTGRESQL
+
+
+def describe_url(url: str) -> str:
+    """Return the URL as messages and records name it: without options, and without the role of a database."""
+    if not is_postgresql(url):
+        return url
+    scheme, _colon, rest = url.partition("?")[0].partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
 def parse_sqlite_path(url: str) -> Path:
     """Return the file of a SQLite URL or plain path; raise InvalidRequest for any other scheme."""
     parts = _SCHEME.fullmatch(url)
@@ -49,7 +65,10 @@ def parse_sqlite_path(url: str) -> Path:
 
 
 def _to_url(wanted: str, base: str | None) -> str:
-    path = parse_sqlite_path(os.path.expandvars(wanted))
+    wanted = os.path.expandvars(wanted)
+    if is_postgresql(wanted):
+        return _refuse_secrets(wanted)
+    path = parse_sqlite_path(wanted)
     if not path.is_absolute():
         path = Path(base or os.curdir).absolute() / path
     if not path.name:
@@ -57,9 +76,23 @@ def _to_url(wanted: str, base: str | None) -> str:
     return f"sqlite://{quote(os.path.normpath(path))}"
 
 
+def _refuse_secrets(url: str) -> str:
+    """Return the URL, or raise InvalidRequest when it holds a password: settings are shown, logged and inherited."""
+    _scheme, _colon, rest = url.partition("://")
+    # Up to the very last @, because a password that nobody quoted may hold any of the marks before it.
+    options = {name for name, _value in parse_qsl(rest.partition("?")[2], keep_blank_values=True)}
+    if ":" in rest.rpartition("@")[0] or options & _SECRETS:
+        raise InvalidRequest(
+            "catalog",
+            "its URL holds a password (or an @ that is not written %40)",
+            remedy="Leave it out, and give the password by a password file (PGPASSFILE, ~/.pgpass) or by PGPASSWORD.",
+        )
+    return url
+
+
 def _unsupported(scheme: str) -> InvalidRequest:
     return InvalidRequest(
         "catalog",
         f"there is no store for {scheme}:// URLs",
-        remedy="Supported is sqlite:///path/of/catalog.sqlite, or simply the path.",
+        remedy="Use sqlite:///path/of/catalog.sqlite, or simply the path, or postgresql://user@host/database.",
     )

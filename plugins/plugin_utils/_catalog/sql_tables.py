@@ -15,6 +15,7 @@ import typing as t
 
 from .json import from_text, to_text
 from .objects import Body, HistoryEntry, Key, Lease, Operation, Owner, Row
+from .tables import COPIED
 
 Values = t.Sequence[t.Any]
 
@@ -26,6 +27,8 @@ FROM object o LEFT JOIN operation p ON p.id = o.operation
 _OPERATION = "SELECT id, verb, state, owner, intent, since, until, recovered FROM operation"
 
 _TARGETS = "SELECT t.operation, t.kind, t.name, t.outer_operation FROM target t"
+
+_NUMBERED = ("operation", "history")
 
 # Older releases of SQLite take 999 values in a statement.
 _VALUES_AT_ONCE = 900
@@ -125,7 +128,7 @@ class SqlTables(abc.ABC):
         self._execute_many(
             'INSERT INTO history (at, kind, name, revision, verb, operation, "user", run, changes) '
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(*dataclasses.astuple(entry)[:-1], to_text(entry.changes)) for entry in entries],
+            [tuple({**vars(entry), "changes": to_text(entry.changes)}.values()) for entry in entries],
         )
         keys = [(entry.kind, entry.name) for entry in entries]
         self._execute_many(
@@ -152,6 +155,16 @@ class SqlTables(abc.ABC):
             rows = self._execute(statement, (kind, *names)).fetchall()
             found.update(((kind, name), int(revision)) for name, revision in rows)
         return found
+
+    def read_rows(self, table: str) -> list[tuple[t.Any, ...]]:
+        """Return all rows of a table of ``COPIED``, in an order that is the same in every store."""
+        order = "number" if table in _NUMBERED else _quote(COPIED[table][:4])
+        return list(self._execute(f"SELECT {_quote(COPIED[table])} FROM {table} ORDER BY {order}").fetchall())  # noqa: S608 - names of ours
+
+    def add_rows(self, table: str, rows: t.Sequence[tuple[t.Any, ...]]) -> None:
+        """Append rows to a table of ``COPIED``."""
+        columns = COPIED[table]
+        self._execute_many(f"INSERT INTO {table} ({_quote(columns)}) VALUES ({_marks(columns)})", rows)  # noqa: S608 - names of ours
 
     def trim_history(self, before: float) -> None:
         """Drop every object's entries older than ``before``."""
@@ -235,6 +248,10 @@ class SqlTables(abc.ABC):
     def read_fact_hosts(self) -> list[str]:
         """Return the hosts that have facts, sorted."""
         return [host for (host,) in self._execute("SELECT DISTINCT host FROM fact ORDER BY host").fetchall()]
+
+
+def _quote(columns: t.Sequence[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
 
 
 def _marks(values: t.Sequence[t.Any]) -> str:

@@ -15,10 +15,12 @@ from pathlib import Path
 
 from ...module_utils._core.errors import StoreUnavailable
 from .base import BaseCatalog
-from .sqlite_schema import MIGRATIONS, SchemaMismatch, is_current, migrate
+from .copying import copy_tables
+from .moved import refuse_moved
+from .schema import SchemaMismatch
+from .sqlite_schema import MIGRATIONS, is_current, migrate
 from .sqlite_tables import SqliteTables
 
-SCRATCH_NAME = "encompass-check.sqlite"
 _BUSY_TIMEOUT_S = 30.0
 
 
@@ -30,11 +32,12 @@ class SqliteCatalog(BaseCatalog):
         path: Path,
         *,
         read_only: bool = False,
-        scratch_dir: str | None = None,
+        original: Path | BaseCatalog | None = None,
         migrations: t.Sequence[str] = MIGRATIONS,
     ) -> None:
+        """With ``original`` this is a scratch copy, of a file or of another catalog, made at its first use."""
         self._path = path
-        self._scratch = Path(scratch_dir, SCRATCH_NAME) if scratch_dir else None
+        self._original = original
         self._read_only = read_only
         self._migrations = migrations
         # A connection must neither be used nor closed by a forked child, so those of the parent are kept for good.
@@ -56,7 +59,9 @@ class SqliteCatalog(BaseCatalog):
                 raise StoreUnavailable(self._describe(), "was opened only for reading", remedy="Report this as a bug.")
             connection.execute("BEGIN IMMEDIATE")
             try:
-                yield SqliteTables(connection)
+                tables = SqliteTables(connection)
+                refuse_moved(self._describe(), tables.read_setting("moved"))
+                yield tables
                 connection.execute("COMMIT")
             except BaseException:
                 # SQLite has rolled back by itself after some errors, such as a full disk.
@@ -77,39 +82,38 @@ class SqliteCatalog(BaseCatalog):
                 connection = self._open()
                 if connection is None or not is_current(connection, self._migrations):
                     return self._copy_migrated(connection) if connection else None
+            refuse_moved(self._describe(), SqliteTables(connection).read_setting("moved"))
             self._connections[place] = connection
         return self._connections[place]
 
     def _open(self) -> sqlite3.Connection | None:
-        path = self._scratch or self._path
-        if not path.exists():
-            if self._scratch is not None:
-                self._publish(self._scratch, self._path if self._path.exists() else None)
-            elif self._read_only:
+        if not self._path.exists():
+            if self._original is None and self._read_only:
                 return None
-            else:
-                _make_directory(path.parent)
-                self._publish(path, None)
-        connection = _connect_file(path)
+            _make_directory(self._path.parent)
+            self._publish()
+        connection = _connect_file(self._path)
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA synchronous = {'OFF' if self._scratch else 'FULL'}")
+        connection.execute(f"PRAGMA synchronous = {'OFF' if self._original else 'FULL'}")
         if not self._read_only:
             migrate(connection, self._migrations)
         return connection
 
-    def _publish(self, path: Path, source: Path | None) -> None:
+    def _publish(self) -> None:
         """Make a whole store, empty or a copy, and let it appear at once; of several that try, one succeeds for all."""
-        descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+        descriptor, unfinished = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")  # mode 0600
         os.close(descriptor)
         try:
             with contextlib.closing(_connect_file(Path(unfinished))) as connection:
-                if source is not None:
-                    with contextlib.closing(_connect_file(source)) as original:
+                if isinstance(self._original, Path) and self._original.exists():
+                    with contextlib.closing(_connect_file(self._original)) as original:
                         original.backup(connection)
                 connection.execute("PRAGMA journal_mode = WAL")
                 migrate(connection, self._migrations)
+                if isinstance(self._original, BaseCatalog):
+                    _copy_catalog(self._original, connection)
             with contextlib.suppress(FileExistsError):
-                os.link(unfinished, path)
+                os.link(unfinished, self._path)
         finally:
             Path(unfinished).unlink()
 
@@ -142,7 +146,7 @@ class SqliteCatalog(BaseCatalog):
             raise StoreUnavailable(self._describe(), str(exc), remedy=exc.remedy) from exc
 
     def _describe(self) -> str:
-        return f"catalog {self._scratch or self._path}"
+        return f"catalog {self._path}"
 
 
 def _connect_file(path: Path) -> sqlite3.Connection:
@@ -154,6 +158,16 @@ def _connect_file(path: Path) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
+
+
+def _copy_catalog(original: BaseCatalog, connection: sqlite3.Connection) -> None:
+    with original.reading() as source:
+        if source is not None:
+            connection.execute("BEGIN")
+            copy = SqliteTables(connection)
+            # Leases end by the clock of their store, which is this host's now.
+            copy_tables(source, copy, later_s=copy.now() - source.now())
+            connection.execute("COMMIT")
 
 
 def _make_directory(directory: Path) -> None:

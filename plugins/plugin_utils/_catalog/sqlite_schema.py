@@ -13,6 +13,8 @@ import sqlite3
 import typing as t
 import uuid
 
+from .schema import SchemaMismatch, check_version
+
 APPLICATION_ID = 0x656E6370  # "encp"; file(1) and we tell the catalog from other SQLite files by it
 
 _TABLES = """
@@ -94,17 +96,9 @@ CREATE TABLE fact (
 ) WITHOUT ROWID;
 """
 
-_MOVED = "INSERT INTO setting VALUES ('moved', '')"
+_MOVED = "INSERT INTO setting VALUES ('moved', ''), ('origin', '')"
 
 MIGRATIONS: tuple[str, ...] = (_TABLES, _MOVED)
-
-
-class SchemaMismatch(Exception):
-    """The file is not a catalog that this release can use."""
-
-    def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(problem)
-        self.remedy = remedy
 
 
 def migrate(connection: sqlite3.Connection, migrations: t.Sequence[str] = MIGRATIONS) -> None:
@@ -142,9 +136,5 @@ def _read_version(connection: sqlite3.Connection, migrations: t.Sequence[str]) -
     empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if application_id != APPLICATION_ID and not empty:
         raise SchemaMismatch("the file is a database of something else", "Choose another file.")
-    if version > len(migrations):
-        raise SchemaMismatch(
-            f"was written by a newer release of encompass.images (schema {version}, known here: {len(migrations)})",
-            "Use the newer release.",
-        )
+    check_version(version, migrations)
     return version

@@ -6,10 +6,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import typing as t
+from pathlib import Path
 
-from .location import parse_sqlite_path
+from .location import is_postgresql, parse_sqlite_path
 from .objects import Body, HistoryEntry, Key, Operation, Owner, Row
+
+if t.TYPE_CHECKING:
+    from .base import BaseCatalog
 
 TagQuery = t.Union[str, int, t.Sequence[t.Union[str, int]]]
 """The value a tag must have; a sequence means any of them."""
@@ -97,6 +102,9 @@ class Catalog(Reading, t.Protocol):
     def close(self) -> None:
         """Close what this process holds open; the catalog may be used again afterwards."""
 
+    def snapshot(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which several reads share what the first one costs."""
+
     def history(self, kind: str, name: str, limit: int = 50) -> list[HistoryEntry]:
         """Return the changes of an object, newest first; also of a deleted one."""
 
@@ -160,4 +168,18 @@ def open_catalog(url: str, *, create: bool = True, scratch_dir: str | None = Non
     """
     from .sqlite import SqliteCatalog
 
-    return SqliteCatalog(parse_sqlite_path(url), read_only=not create, scratch_dir=scratch_dir)
+    read_only = not create
+    if scratch_dir is not None:
+        # One scratch copy for all workers of a run, and one for each catalog.
+        scratch = Path(scratch_dir, f"encompass-check-{hashlib.sha256(url.encode()).hexdigest()[:12]}.sqlite")
+        original = _open_postgresql(url, read_only=True) if is_postgresql(url) else parse_sqlite_path(url)
+        return SqliteCatalog(scratch, read_only=read_only, original=original)
+    if is_postgresql(url):
+        return _open_postgresql(url, read_only=read_only)
+    return SqliteCatalog(parse_sqlite_path(url), read_only=read_only)
+
+
+def _open_postgresql(url: str, *, read_only: bool) -> BaseCatalog:
+    from .postgresql import PostgresqlCatalog  # loads psycopg, which takes longer than a whole read from SQLite
+
+    return PostgresqlCatalog(url, read_only=read_only)

@@ -12,6 +12,18 @@ import typing as t
 
 from .objects import Body, HistoryEntry, Key, Operation, Row
 
+COPIED: t.Mapping[str, tuple[str, ...]] = {
+    "sequence": ("name", "last"),
+    "operation": ("id", "verb", "state", "owner", "intent", "recovered", "since", "until"),
+    "object": ("kind", "name", "revision", "body", "updated_at", "operation"),
+    "target": ("operation", "kind", "name", "outer_operation"),
+    "tag": ("kind", "name", "tag", "value"),
+    "claim": ("claim", "kind", "name"),
+    "history": ("at", "kind", "name", "revision", "verb", "operation", "user", "run", "changes"),
+    "fact": ("host", "key", "value"),
+}
+"""What goes with a catalog to another store: its tables, each behind those that it refers to, and their columns."""
+
 
 class Tables(t.Protocol):
     """The rows of one store as one transaction sees them."""
@@ -60,6 +72,12 @@ class Tables(t.Protocol):
 
     def read_last_revisions(self, keys: t.Collection[Key]) -> dict[Key, int]:
         """Return the highest revision in each object's history, as far as there is any."""
+
+    def read_rows(self, table: str) -> list[tuple[t.Any, ...]]:
+        """Return all rows of a table of ``COPIED``, in an order that is the same in every store."""
+
+    def add_rows(self, table: str, rows: t.Sequence[tuple[t.Any, ...]]) -> None:
+        """Append rows to a table of ``COPIED``."""
 
     def trim_history(self, before: float) -> None:
         """Drop every object's entries older than ``before``."""
