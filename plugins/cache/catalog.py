@@ -25,10 +25,13 @@ options:
     description:
       - Where the catalog is, as C(sqlite:///path/of/catalog.sqlite) or simply a path. A relative path is taken from the
         directory of C(ansible.cfg).
+      - Several control nodes keep it in PostgreSQL, as C(postgresql://user@host:5432/database?sslmode=verify-full).
+        That needs the Python library psycopg 3. The password is given as libpq takes it, by a password file or the
+        environment variable E(PGPASSWORD); a URL that holds one is refused.
       - The environment variable E(ENCOMPASS_CATALOG_URL) is stronger than the other places. If none is set, the
         catalog is C(~/.local/state/encompass/catalog.sqlite).
-      - The directory must be on a local file system. It and the file are made, readable by their owner only, when
-        something is written for the first time.
+      - The directory of a file must be on a local file system. It and the file are made, readable by their owner only,
+        when something is written for the first time.
     type: str
     env:
       - name: ANSIBLE_CACHE_PLUGIN_CONNECTION
@@ -94,8 +97,9 @@ class CacheModule(BaseCacheModule):
         """Return the facts of the host with the view of its record; raise KeyError when there are neither."""
         with _TranslatedErrors():
             catalog = self._open(create=False)
-            facts = catalog.facts_get(key)
-            view = project(catalog, key)
+            with catalog.snapshot():
+                facts = catalog.facts_get(key)
+                view = project(catalog, key)
         self._last_read = (key, {name: to_text(value) for name, value in facts.items()})
         if not facts and view is None:
             raise KeyError(key)
@@ -118,13 +122,15 @@ class CacheModule(BaseCacheModule):
         """Return all names for which there is something to get."""
         with _TranslatedErrors():
             catalog = self._open(create=False)
-            return sorted({*catalog.facts_hosts(), *list_names(catalog)})
+            with catalog.snapshot():
+                return sorted({*catalog.facts_hosts(), *list_names(catalog)})
 
     def contains(self, key: t.Any) -> bool:
         """Tell whether there is something to get."""
         with _TranslatedErrors():
             catalog = self._open(create=False)
-            return bool(catalog.facts_get(str(key))) or project(catalog, str(key)) is not None
+            with catalog.snapshot():
+                return bool(catalog.facts_get(str(key))) or project(catalog, str(key)) is not None
 
     def delete(self, key: str) -> None:
         """Delete the host's facts; its record stays."""

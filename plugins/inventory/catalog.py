@@ -131,12 +131,12 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         filters = _check_filters(self.get_option("filters"))
         states = set(self.get_option("states"))
         selected: dict[str, View] = {}
-        for wanted, kind in _KINDS.items():
-            if wanted not in self.get_option("objects"):
-                continue
-            for view in project_all(catalog, kind):
-                if (kind != "server" or view.state in states) and _matches(view, filters):
-                    selected.setdefault(view.name, view)
+        kinds = [kind for wanted, kind in _KINDS.items() if wanted in self.get_option("objects")]
+        with catalog.snapshot():
+            views = [view for kind in kinds for view in project_all(catalog, kind)]
+        for view in views:
+            if (view.kind != "server" or view.state in states) and _matches(view, filters):
+                selected.setdefault(view.name, view)
         return selected
 
     def _add_view(self, host: str, view: View) -> None:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import sqlite3
 from pathlib import Path
 
 import psycopg
@@ -22,10 +24,13 @@ class Store:
     url: str
 
     def dump(self):
-        """Return all that is kept, read past all our code, so that two dumps are equal when nothing was written."""
+        """Return all that is kept, read past all our code; of a database with the transaction that wrote each row."""
         if self.url.startswith("sqlite"):
             path = Path(self.url.removeprefix("sqlite://"))
-            return {file.name: file.read_bytes() for file in path.parent.iterdir()} if path.exists() else {}
+            if not path.exists():
+                return {}
+            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+                return dict(enumerate(connection.iterdump()))
         with psycopg.connect(self.url) as connection:
             tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'encompass'").fetchall()
             return {name: connection.execute(f"SELECT xmin, * FROM encompass.{name}").fetchall() for (name,) in tables}

@@ -27,5 +27,6 @@ class PostgresqlTables(SqlTables):
         return self._connection.execute(statement.replace("?", "%s"), values)
 
     def _execute_many(self, statement: str, rows: t.Sequence[Values]) -> None:
-        with self._connection.cursor() as cursor:
-            cursor.executemany(statement.replace("?", "%s"), rows)  # sent as a whole: one round trip
+        if rows:
+            with self._connection.cursor() as cursor:
+                cursor.executemany(statement.replace("?", "%s"), rows)  # sent as a whole: one round trip

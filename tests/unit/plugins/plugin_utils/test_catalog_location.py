@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.encompass.images.plugins.module_utils._core.errors import InvalidRequest
-from ansible_collections.encompass.images.plugins.plugin_utils._catalog.location import parse_sqlite_path, resolve_url
+from ansible_collections.encompass.images.plugins.plugin_utils._catalog.location import (
+    describe_url,
+    is_postgresql,
+    parse_sqlite_path,
+    resolve_url,
+)
 
 
 def test_the_order_of_precedence():
@@ -44,10 +49,47 @@ def test_home_in_a_url(monkeypatch):
 
 
 def test_an_unknown_scheme_is_refused_in_one_sentence():
-    with pytest.raises(InvalidRequest, match=r"there is no store for redis:// URLs. Supported is sqlite:///"):
+    with pytest.raises(InvalidRequest, match=r"there is no store for redis:// URLs. Use sqlite:///"):
         resolve_url("redis://localhost", {})
 
 
 def test_a_url_without_a_file_is_refused():
     with pytest.raises(InvalidRequest, match="names no file"):
         resolve_url("sqlite:///", {})
+
+
+@pytest.mark.parametrize("url", ["postgresql://jane@db.example:5432/site?sslmode=verify-full", "postgres:///site"])
+def test_a_url_of_a_database_stays_as_it_is(url):
+    assert resolve_url(None, {"ENCOMPASS_CATALOG_URL": url}) == url
+    assert is_postgresql(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://jane:canary@db.example/site",
+        "postgresql://jane:@db.example/site",
+        "postgresql://jane:ca#na/ry?@db.example/site",
+        "postgresql://jane@db.example/site?password=canary",
+        "postgresql://jane@db.example/site?sslmode=require&p%61ssword=canary",
+        "POSTGRES://jane:canary@one.example,two.example/site",
+        "postgresql://db.example/site?sslpassword=canary",
+    ],
+)
+def test_a_password_in_a_url_is_refused_and_not_shown(url):
+    with pytest.raises(InvalidRequest, match="its URL holds a password") as error:
+        resolve_url(url, {})
+    assert "canary" not in str(error.value)
+    assert "PGPASSFILE" in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://jane@db.example:5432/site?sslmode=require", "postgresql://db.example:5432/site"),
+        ("postgresql:///site", "postgresql:///site"),
+        ("sqlite:///a/b?c.sqlite", "sqlite:///a/b?c.sqlite"),
+    ],
+)
+def test_messages_name_a_catalog_without_its_options(url, words):
+    assert describe_url(url) == words
