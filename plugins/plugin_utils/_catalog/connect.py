@@ -14,17 +14,18 @@ from pathlib import Path
 from ansible import constants as C
 from ansible import context
 
+from .base import BaseCatalog
 from .location import resolve_url
-from .store import Catalog, open_catalog
+from .store import open_catalog
 
 CACHE_PLUGIN = "encompass.images.catalog"
 
-_opened: dict[tuple[str, bool, str | None], Catalog] = {}
+_opened: dict[tuple[str, bool, str | None], BaseCatalog] = {}
 
 
 def connect_catalog(
     explicit: str | None = None, *, create: bool = True, check_mode: bool | None = None, base_dir: str | None = None
-) -> Catalog:
+) -> BaseCatalog:
     """Return the catalog, the same one for each call of a process; nothing is opened before the first use.
 
     ``check_mode`` None means that of the run. In check mode all use one scratch copy in the run's temporary directory.

@@ -119,6 +119,14 @@ def refuse_foreign_lease(tables: Tables, row: Row | None, owner: Owner | None, a
         raise _held_by(row.key, lease)
 
 
+def refuse_running(tables: Tables) -> None:
+    """Raise Conflict when anything is busy."""
+    journal = _Journal(tables)
+    for operation in tables.read_operations("running"):
+        if journal.is_alive(operation.id):
+            raise _held_by(operation.targets[0], operation.to_lease())
+
+
 class _Journal:
     """Operations as they are when they are first looked at, each read once."""
 

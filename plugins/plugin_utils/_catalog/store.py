@@ -160,7 +160,7 @@ class Catalog(Reading, t.Protocol):
         """Return the hosts that have plain facts."""
 
 
-def open_catalog(url: str, *, create: bool = True, scratch_dir: str | None = None) -> Catalog:
+def open_catalog(url: str, *, create: bool = True, scratch_dir: str | None = None) -> BaseCatalog:
     """Return the catalog at the URL; nothing is opened before the first use.
 
     With ``create=False`` it can only be read, and reads as empty while nothing is there. With ``scratch_dir`` (check
