@@ -19,6 +19,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.lab.postgresql import PostgresqlServer
 from tests.tools.collection_path import link_checkout
 
 OBJECTS = 10_000
@@ -32,15 +33,32 @@ def main() -> None:
     collections = str(link_checkout())
     sys.path.insert(0, collections)
     os.environ["ANSIBLE_COLLECTIONS_PATH"] = collections
-    with tempfile.TemporaryDirectory(prefix="encompass-bench-") as directory:
-        measure_queries(Path(directory))
-        measure_operations(Path(directory))
-        measure_inventory(Path(directory))
+    with tempfile.TemporaryDirectory(prefix="encompass-bench-") as directory, PostgresqlServer() as server:
+        os.environ["PGPASSFILE"] = str(server.passwords)
+        path = Path(directory)
+        for measure, servers in ((measure_queries, (OBJECTS - 2 * FUNCTIONS) // 2), (measure_operations, SERVERS)):
+            catalog = fill_catalog(path / f"{servers}.sqlite", servers)
+            print("SQLite")
+            measure(catalog)
+            print("PostgreSQL on this machine, disk writes and TLS included")
+            server.clear()
+            measure(move(path / f"{servers}.sqlite", server.url))
+        measure_inventory(path)
 
 
-def measure_queries(directory: Path) -> None:
+def move(path: Path, url: str) -> t.Any:
+    """Return the catalog moved into the database."""
+    from ansible_collections.encompass.images.plugins.plugin_utils._catalog.moving import move_catalog
+    from ansible_collections.encompass.images.plugins.plugin_utils._catalog.store import open_catalog
+
+    seconds = take_time(lambda: move_catalog(open_catalog, str(path), url))
+    catalog = open_catalog(url)
+    report(f"move of {len(catalog.find('clone'))} clones with all that belongs to them", seconds)
+    return catalog
+
+
+def measure_queries(catalog: t.Any) -> None:
     """Read from a catalog of 10,000 objects."""
-    catalog = fill_catalog(directory / "large.sqlite", servers=(OBJECTS - 2 * FUNCTIONS) // 2)
     names = [row.name for row in catalog.find("clone")][::10]
     one = [take_time(lambda name=name: catalog.get("clone", name)) for name in names]
     query = [take_time(lambda: catalog.find("clone", function="function-7", stage="active")) for _turn in range(20)]
@@ -50,11 +68,10 @@ def measure_queries(directory: Path) -> None:
     report(f"query by function and state, {found} found", statistics.median(query), 0.050)
 
 
-def measure_operations(directory: Path) -> None:
+def measure_operations(catalog: t.Any) -> None:
     """Begin and commit operations of one object and of many, with the disk writes that make them durable."""
     from ansible_collections.encompass.images.plugins.plugin_utils._catalog.owner import current_owner
 
-    catalog = fill_catalog(directory / "operations.sqlite", servers=SERVERS)
     rows, owner = catalog.find("clone"), current_owner()
 
     def operate(count: int, turn: int) -> float:
