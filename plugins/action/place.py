@@ -40,7 +40,7 @@ class ActionModule(CatalogAction):
         with self.catalog.transaction() as tx:
             fresh = FreshNames(catalog_uuid, tx.next_number, lambda: str(uuid.uuid4()))
             plans = scenario.plan(Ledger(read_snapshot(tx), views, fresh, self._read_wishes()))
-            before = {key: (tx.get(*key) or None) for plan in plans for key in plan.rows}
+            before = tx.get_some([key for plan in plans for key in plan.rows])
             operations = [self._reserve(tx, plan, scenario.verb_of(plan)) for plan in plans if not plan.settled]
         for line in describe_plans(plans):
             Display().display(line)
@@ -53,7 +53,7 @@ class ActionModule(CatalogAction):
             }
             for plan in plans
             for key, after in plan.rows.items()
-            for row in [before[key]]
+            for row in [before.get(key)]
         ]
         return {
             "changed": any(not plan.settled for plan in plans),
@@ -96,8 +96,7 @@ class ActionModule(CatalogAction):
         body = plan.body if plan.body is not None else known.body if known else {"members": []}
         # The deployment first: when another run has it, that is what this run has to be told.
         tx.put("deployment", plan.name, body, verb=verb, owner=owner)
-        for (kind, name), record in plan.rows.items():
-            tx.put(kind, name, record, verb="place", owner=owner)
+        tx.put_all(plan.rows, verb="place", owner=owner)
         if len(plan.targets) == 1 and plan.body is not None:
             return ""
         return tx.begin(verb, plan.targets, owner=owner, lease_s=DEPLOYMENT_LEASE_S).id

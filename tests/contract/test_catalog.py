@@ -65,6 +65,37 @@ def test_each_change_is_a_new_revision(catalog):
     assert put(catalog, "master", "web-v1", {"a": 2}, expected_revision=1).revision == 2
 
 
+def test_several_records_are_put_at_once(catalog, owner, other):
+    first = put(catalog, "machine", "a", machine("web-1"))
+    put(catalog, "machine", "b", machine("web-2"))
+
+    with catalog.transaction() as transaction:
+        transaction.put_all(
+            {("machine", "a"): machine("web-1"), ("machine", "b"): machine("web-3"), ("pool", "p"): {"pool": "p"}}
+        )
+
+    found = catalog.get_some([("machine", "a"), ("machine", "b"), ("machine", "c"), ("pool", "p")])
+    assert {key: row.revision for key, row in found.items()} == {
+        ("machine", "a"): 1,
+        ("machine", "b"): 2,
+        ("pool", "p"): 1,
+    }
+    assert found["machine", "a"] == first
+    catalog.begin("assign", [("machine", "b")], owner=other)
+    with pytest.raises(Conflict, match="machine b: is busy: assign by alice"), catalog.transaction() as transaction:
+        transaction.put_all({("machine", "a"): machine("web-4"), ("machine", "b"): machine("web-5")}, owner=owner)
+    assert catalog.get("machine", "a") == first
+
+
+def test_of_records_put_at_once_no_two_have_the_same(catalog):
+    with (
+        pytest.raises(Conflict, match="machine b: server web-1 belongs to machine a"),
+        catalog.transaction() as transaction,
+    ):
+        transaction.put_all({("machine", "a"): machine("web-1"), ("machine", "b"): machine("web-1")})
+    assert catalog.find("machine") == []
+
+
 def test_a_stale_revision_is_a_conflict(catalog):
     put(catalog, "master", "web-v1", {"a": 1})
     put(catalog, "master", "web-v1", {"a": 2})

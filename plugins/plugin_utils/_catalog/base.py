@@ -67,6 +67,11 @@ class BaseCatalog(abc.ABC):
         row = self.get(kind, name)
         return row or records.raise_not_found((kind, name))
 
+    def get_some(self, keys: t.Collection[Key]) -> dict[Key, Row]:
+        """Return those of these objects that are there."""
+        with self.reading() as tables:
+            return tables.read_some(keys) if tables else {}
+
     def find(self, kind: str, **tags: TagQuery) -> list[Row]:
         """Return the rows that have all these tags, sorted by name."""
         query = records.check_query(kind, tags)

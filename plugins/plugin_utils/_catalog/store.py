@@ -35,6 +35,9 @@ class Reading(t.Protocol):
     def find(self, kind: str, **tags: TagQuery) -> list[Row]:
         """Return the rows that have all these tags, sorted by name."""
 
+    def get_some(self, keys: t.Collection[Key]) -> dict[Key, Row]:
+        """Return those of these objects that are there."""
+
 
 class Writing(Reading, t.Protocol):
     """What can be done inside one transaction."""
@@ -55,6 +58,9 @@ class Writing(Reading, t.Protocol):
         Raises Conflict when the revision moved, when a running operation of somebody else holds the object, or when
         the record claims what another object has.
         """
+
+    def put_all(self, bodies: t.Mapping[Key, Body], *, verb: str = "put", owner: Owner | None = None) -> None:
+        """Do as ``put`` with several rows, in about as many statements as for one."""
 
     def delete(
         self,

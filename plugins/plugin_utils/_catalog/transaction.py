@@ -31,6 +31,10 @@ class Transaction:
         """Return the rows that have all these tags, sorted by name."""
         return self._tables.read_objects(kind, records.check_query(kind, tags))
 
+    def get_some(self, keys: t.Collection[Key]) -> dict[Key, Row]:
+        """Return those of these objects that are there."""
+        return self._tables.read_some(keys)
+
     def put(
         self,
         kind: str,
@@ -46,6 +50,12 @@ class Transaction:
         self._check(kind, name, expected_revision, owner=owner, alongside=alongside)
         row = records.write_records(self._tables, {(kind, name): body}, records.Author(verb, owner))[(kind, name)]
         return row or self.require(kind, name)
+
+    def put_all(self, bodies: t.Mapping[Key, Body], *, verb: str = "put", owner: Owner | None = None) -> None:
+        """Write several rows, or leave alone those whose records are equal."""
+        for row in self.get_some(bodies).values():
+            leasing.refuse_foreign_lease(self._tables, row, owner, ())
+        records.write_records(self._tables, bodies, records.Author(verb, owner))
 
     def delete(
         self,
