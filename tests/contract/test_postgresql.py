@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What only a store behind a network can suffer: crashes, lost answers, wrong passwords, other hosts, other clocks."""
+"""What only a store behind a network can suffer: crashes, lost answers, other hosts, other clocks."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import contextlib
 import dataclasses
 import os
 import signal
-import subprocess
-import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible_collections.encompass.images.plugins.module_utils._core.errors import Conflict, StoreUnavailable
-from ansible_collections.encompass.images.plugins.plugin_utils._catalog import postgresql, postgresql_session
+from ansible_collections.encompass.images.plugins.plugin_utils._catalog import (
+    postgresql,
+    postgresql_session,
+    postgresql_tables,
+)
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.postgresql import PostgresqlCatalog
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.postgresql_schema import MIGRATIONS
 
 from tests.contract.conftest import Store
 from tests.contract.crowd import Crowd
 from tests.contract.flaky_link import FlakyLink
-from tests.lab.postgresql import PASSWORD
 
 A = ("machine", "a")
 COMMIT = b"COMMIT\0"  # the statement; begin says READ COMMITTED
@@ -79,7 +82,7 @@ def test_a_killed_transaction_is_undone_and_says_so(catalog):
     assert (catalog.require(*A).body, catalog.get("machine", "b")) == ({"count": 0}, None)
 
 
-def test_what_stands_for_itself_is_done_again(catalog, monkeypatch):
+def test_what_stands_for_itself_is_done_again(catalog):
     turns = []
 
     def work(tables):
@@ -181,21 +184,32 @@ def test_a_lease_ends_by_the_clock_of_the_server(catalog, other, monkeypatch):
         catalog.begin("assign", [A], owner=dataclasses.replace(other, user="bob"))
 
 
-def test_a_scratch_copy_keeps_what_is_left_of_a_lease(catalog, database, other, tmp_path):
+def test_a_scratch_copy_keeps_what_is_left_of_a_lease(catalog, other, tmp_path, monkeypatch):
+    monkeypatch.setattr(postgresql_tables, "_NOW", f"{postgresql_tables._NOW} + 3600")  # a server that is ahead
     operation = catalog.begin("assign", [A], owner=other, lease_s=60)
-    with catalog.writing() as tables:
-        tables._execute("UPDATE operation SET since = since - 7200, until = until - 7200")
-        now = tables.now()
-    scratch = Store(database).open(scratch_dir=str(tmp_path))
+    assert operation.since == pytest.approx(time.time() + 3600, abs=30)
 
-    (copied,) = scratch.operations()
-    assert copied.until == pytest.approx(operation.until - 7200, abs=1)
-    assert copied.until < now
+    (copied,) = Store(catalog._url).open(scratch_dir=str(tmp_path)).operations()
+
+    assert copied.until == pytest.approx(time.time() + 60, abs=30)
+    assert copied.until - copied.since == pytest.approx(60)
+
+
+def test_limits_hold_in_each_transaction_and_nothing_outlasts_it(catalog):
+    limits = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", "search_path")
+
+    def show(connection):
+        return [connection.execute(f"SHOW {name}").fetchone()[0] for name in limits]
+
+    with catalog.reading() as tables:
+        connection = tables._connection
+        assert show(connection) == ["30s", "1min", "1min", "encompass"]
+    with catalog.writing() as tables:
+        assert show(tables._connection) == ["30s", "1min", "1min", "encompass"]
+    assert show(connection) == ["0", "0", "0", '"$user", public']
 
 
 def test_a_process_asks_for_one_connection_however_many_threads_it_has(catalog, database_server):
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(8) as threads:
         assert len(list(threads.map(lambda _number: catalog.require(*A), range(64)))) == 64
 
@@ -280,109 +294,10 @@ def test_a_schema_of_something_else_is_refused_and_not_touched(database, databas
     assert list(Store(database).dump()) == ["theirs"]
 
 
-# Access
-
-
-def test_tls_proves_who_the_server_is(catalog, database, database_server):
-    def connect(host):
-        options = f"hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert={database_server.certificate}"
-        return PostgresqlCatalog(f"{database.replace('127.0.0.1', host)}?{options}")
-
-    assert connect("db.example").require(*A).body == {"count": 0}
-    used = (
-        "SELECT DISTINCT version FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'encompass' AND ssl"
-    )
-    assert database_server.execute(used) == [("TLSv1.3",)]
-    with pytest.raises(StoreUnavailable, match=r'certificate for "db.example" does not match host name "evil.example"'):
-        connect("evil.example").find("machine")
-
-
-def test_a_wrong_password_is_one_sentence_without_it(database, monkeypatch):
-    monkeypatch.setenv("PGPASSWORD", "wrong canary")
-
-    with pytest.raises(StoreUnavailable) as error:
-        PostgresqlCatalog(database).find("machine")
-    place = database.replace("encompass@", "")
-    assert str(error.value) == (
-        f'catalog {place}: password authentication failed for user "encompass". '
-        "Give the role's password by a password file (PGPASSFILE, ~/.pgpass) or by PGPASSWORD."
-    )
-
-
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        (("/site", "/nowhere"), 'database "nowhere" does not exist. Check the names in the URL.'),
-        (("127.0.0.1:", "127.0.0.1:1"), "Check that the server runs and can be reached from here."),
-        (("/site", "/site?sslmod=require"), 'invalid URI query parameter: "sslmod". Use postgresql://user@host:5432/'),
-    ],
-)
-def test_a_server_that_cannot_be_used_is_an_error_at_once(database, change, problem):
-    started = time.monotonic()
-    with pytest.raises(StoreUnavailable) as error:
-        PostgresqlCatalog(database.replace(*change)).find("machine")
-    assert problem in str(error.value)
-    assert time.monotonic() - started < 5
-
-
-def test_a_role_without_its_grants_is_an_error_with_a_remedy(database, database_server):
-    database_server.execute("DROP SCHEMA encompass")
-
-    with pytest.raises(StoreUnavailable, match=r"permission denied for database site\. Grant the role what the README"):
-        put(PostgresqlCatalog(database), {})
-
-
-def test_without_psycopg_the_error_names_it(database):
-    script = (
-        "import sys; sys.modules['psycopg'] = None\n"
-        "from ansible_collections.encompass.images.plugins.plugin_utils._catalog.store import open_catalog\n"
-        "open_catalog(sys.argv[1]).find('machine')\n"
-    )
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([os.environ["ANSIBLE_COLLECTIONS_PATH"], *sys.path])}
-    run = subprocess.run(
-        [sys.executable, "-c", script, database], env=environ, capture_output=True, text=True, timeout=60, check=False
-    )
-
-    assert run.returncode == 1
-    assert "psycopg 3, which is not installed on the control node. Install it there: pip install" in run.stderr
-
-
-# Under Ansible
-
-
-def test_facts_and_servers_come_from_the_server(project, database):
-    environ = {"ANSIBLE_CACHE_PLUGIN_CONNECTION": database}
-    project.play("- ansible.builtin.set_fact: {alpha: 1, cacheable: true}", **environ)
-    with PostgresqlCatalog(database).transaction() as transaction:
-        transaction.put("master", "web-v1", {"function": "web", "version": 1})
-        transaction.put("clone", "web-v1-1", {"master": "web-v1", "stage": "active", "machine": "vm-1"})
-        nics = [{"mac": "52:54:00:00:00:01", "address": "10.0.0.1"}]
-        transaction.put("machine", "vm-1", {"server": "web-1", "clone": "web-v1-1", "provider": "kvm-1", "nics": nics})
-
-    project.play(
-        """
-        - ansible.builtin.assert:
-            that:
-              - hostvars['h1'].ansible_facts.alpha == 1
-              - ansible_facts.encompass.function == 'web'
-              - ansible_host == '10.0.0.1'
-              - lookup('encompass.images.image', 'machine') | map(attribute='name') == ['vm-1']
-        """,
-        hosts="function_web",
-        **environ,
-    )
-    output = project.play("- ansible.builtin.meta: noop", PGPASSWORD="wrong canary", succeeds=False, **environ)
-    assert "password authentication failed" in output
-    assert "canary" not in output
-    assert PASSWORD not in output
-
-
 class Restarting:
     """Starts a server after some time, from a thread."""
 
     def __init__(self, server, after_s):
-        import threading
-
         self._timer = threading.Timer(after_s, server.start)
 
     def __enter__(self):
