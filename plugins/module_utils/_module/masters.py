@@ -30,6 +30,7 @@ from .._core.library_types import (
     MasterVolume,
     MasterVolumeSeen,
     Origin,
+    PublishedSeen,
     RemoveMaster,
     SourceSeen,
     VolumeImport,
@@ -162,14 +163,27 @@ class MasterVerb:
     def _see_volumes(self, request: MasterRequest, origin: Origin | None, subject: str) -> tuple[MasterVolumeSeen, ...]:
         """Look at the master's volumes, and at the images that they come of."""
         digests, made = known_digests(request, origin), list_origins(request, origin)
-        seen = []
-        for volume, digest, one in zip(request.volumes, digests, made):
-            published = see_published(request.pool, digest, subject) if digest else None
-            registered = volume.fingerprint or (one.published_fingerprint if one and one.digest == digest else "")
-            if published and published.file.fingerprint != registered:
-                published = dataclasses.replace(published, digest=self._hash(published.file, subject))
-            seen.append(MasterVolumeSeen(published, self._see_source(volume, one, subject, wanted=published is None)))
-        return tuple(seen)
+        files = [
+            self._see_file(request.pool, digest, registered=volume.fingerprint, made=one, subject=subject)
+            for volume, digest, one in zip(request.volumes, digests, made)
+        ]
+        # Where one is missing, what is there may have to be made again too.
+        wanted = None in files
+        return tuple(
+            MasterVolumeSeen(file, self._see_source(volume, one, subject, wanted=wanted))
+            for volume, one, file in zip(request.volumes, made, files)
+        )
+
+    def _see_file(
+        self, pool: Pool, digest: str, *, registered: str, made: VolumeOrigin | None, subject: str
+    ) -> PublishedSeen | None:
+        """Look at a published file; it is read when it does not look as it did when it was registered."""
+        seen = see_published(pool, digest, subject) if digest else None
+        if seen is None:
+            return None
+        trusted = registered or (made.published_fingerprint if made and made.digest == digest else "")
+        is_trusted = seen.file.fingerprint == trusted
+        return seen if is_trusted else dataclasses.replace(seen, digest=self._hash(seen.file, subject))
 
     def _see_source(
         self, volume: MasterVolume, made: VolumeOrigin | None, subject: str, *, wanted: bool
