@@ -275,7 +275,8 @@ objects:
           description:
             - What sealing told. C(changed_by_hand) are files of customization items that somebody changed since, and
               whether they were V(kept) or V(taken back); C(secrets) are paths and kinds; C(password_hashes) counts
-              accounts with a password; C(not_trimmed) are file systems that cannot give back what they do not use.
+              accounts with a password; C(not_trimmed) are file systems that cannot give back what they do not use;
+              C(replayed) are those that were in use to the last, so that their journal was replayed.
             - Of a donor C(consistency) is V(frozen), V(crash) or V(off), and C(consistency_reason) is why a V(crash).
             - None in check mode.
           type: dict
@@ -297,6 +298,7 @@ objects:
             - {path: /etc/ssl/private/shop.key, kind: private key}
           password_hashes: 1
           not_trimmed: []
+          replayed: []
 """
 
 from ..module_utils._core.donation import FREEZE_CHOICES

@@ -195,8 +195,9 @@ class CaptureVerb:
         name, subject = guest.name, self._requests[guest.name].subject
         guest = self._prepare_guest(appliance, guest, subject)
         mounts = guest.mounts
+        unclean = appliance.list_unclean(name, mounts, subject=subject)
         if not self._options.force:
-            _require_clean(appliance.list_unclean(name, mounts, subject=subject), subject)
+            _require_clean(unclean, subject)
         with private_directory() as scratch, appliance.mounted(name, mounts, subject=subject) as handle:
             told = seal_guest(
                 GuestFiles(handle, subject),
@@ -211,7 +212,7 @@ class CaptureVerb:
                 f"it holds secrets: {describe_secrets(told['secrets'])}",
                 remedy="Remove them in the guest, or capture with on_secret: report. Nothing was made of the clone.",
             )
-        return {**(appliance.inspect(subject) if inspect else {}), CAPTURED: told}
+        return {**(appliance.inspect(subject) if inspect else {}), CAPTURED: {**told, "replayed": unclean}}
 
     def _prepare_guest(self, _appliance: guestfs.Appliance, guest: CloneRequest, _subject: str) -> CloneRequest:
         """Return the guest with all that is known of it."""
