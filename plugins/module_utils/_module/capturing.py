@@ -21,7 +21,7 @@ from .._core.capturing import (
     presume_capture,
     report_capture,
 )
-from .._core.customization import CloneRequest, Volume, check_place
+from .._core.customization import CloneRequest, Mount, Volume, check_place
 from .._core.errors import Conflict, EncompassError, InvalidRequest, NoSpace, ToolFailed
 from .._core.library import list_strays
 from .._core.library_types import HardwareWishes, MasterRequest, MasterVolume, Origin, VolumeOrigin
@@ -193,9 +193,8 @@ class CaptureVerb:
     def _seal_copy(self, appliance: guestfs.Appliance, guest: CloneRequest, *, inspect: bool) -> dict[str, t.Any]:
         """Seal one copy; inspect it too when no other system is in the appliance to be mistaken for it."""
         name, subject = guest.name, self._requests[guest.name].subject
-        guest = self._prepare_guest(appliance, guest, subject)
+        guest, unclean = self._look_inside(appliance, guest, subject)
         mounts = guest.mounts
-        unclean = appliance.list_unclean(name, mounts, subject=subject)
         if not self._options.force:
             _require_clean(unclean, subject)
         with private_directory() as scratch, appliance.mounted(name, mounts, subject=subject) as handle:
@@ -214,9 +213,19 @@ class CaptureVerb:
             )
         return {**(appliance.inspect(subject) if inspect else {}), CAPTURED: {**told, "replayed": unclean}}
 
-    def _prepare_guest(self, _appliance: guestfs.Appliance, guest: CloneRequest, _subject: str) -> CloneRequest:
-        """Return the guest with all that is known of it."""
-        return guest
+    def _look_inside(
+        self, appliance: guestfs.Appliance, guest: CloneRequest, subject: str
+    ) -> tuple[CloneRequest, list[str]]:
+        """Return (the guest with its file systems, where those are mounted that were in use to the last).
+
+        Whoever knows nothing of a guest's file systems has it in an appliance of its own.
+        """
+        if guest.mounts:
+            return guest, appliance.list_unclean(guest.name, guest.mounts, subject=subject)
+        unclean = appliance.list_unclean_devices(subject)  # before inspecting mounts them, which replays their journals
+        mounts = tuple(Mount(**mount) for mount in appliance.inspect(subject)["layout"]["mounts"])
+        appliance.release(subject)
+        return dataclasses.replace(guest, mounts=mounts), [one.mountpoint for one in mounts if one.device in unclean]
 
     def _complete(self, guest: CloneRequest, told: t.Any) -> t.Any:
         """Return all that is written down of a copy, or the error; one that is still somebody, read back, is one."""

@@ -14,7 +14,7 @@ import time
 import typing as t
 
 from .._core.capturing import CAPTURED, limit_copying_s, report_capture
-from .._core.customization import CloneRequest, Mount
+from .._core.customization import CloneRequest
 from .._core.donation import (
     CRASH,
     FROZEN,
@@ -36,7 +36,7 @@ from .._core.errors import Conflict, EncompassError, InvalidRequest, NotFound, T
 from .._core.library_types import HardwareWishes, MasterRequest
 from .._core.pool_layout import Pool, check_object_name, check_pool_path
 from .._core.steps import Step
-from .._drivers import domain_backup, guestfs, image_files, qemu_img, volumes
+from .._drivers import domain_backup, image_files, qemu_img, volumes
 from .._drivers.libvirt import LibvirtHost, open_host
 from .capturing import CaptureOptions, CaptureVerb, Copies, make_capture_job, parse_options, see_master
 from .requests import collect_by_name
@@ -225,12 +225,6 @@ class DonorVerb(CaptureVerb):
 
     def _abort(self, request: DonorRequest) -> None:
         self._host.ask_domain(request.domain, lambda handle: domain_backup.abort_backup(handle, request.subject))
-
-    def _prepare_guest(self, appliance: guestfs.Appliance, guest: CloneRequest, subject: str) -> CloneRequest:
-        """Return the guest with the file systems that are found in its copy."""
-        layout = appliance.inspect(subject)["layout"]
-        appliance.release(subject)
-        return dataclasses.replace(guest, mounts=tuple(Mount(**mount) for mount in layout["mounts"]))
 
     def _complete(self, guest: CloneRequest, told: t.Any) -> t.Any:
         """Return all that is written down of a copy, with how consistent it is."""
