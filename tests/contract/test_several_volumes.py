@@ -122,6 +122,21 @@ def test_an_overlay_on_any_file_keeps_the_master(pool: PoolDir, images: list[dic
     assert len(published(pool)) == 2
 
 
+def test_what_versions_have_in_common_stays_with_the_last(pool: PoolDir, images: list[dict[str, str]]) -> None:
+    other = make_raw(Path(images[1]["source"]).with_name("other.raw"), data_bytes=MIB, virtual_bytes=8 * MIB)
+    first = entry_of(pool, images)
+    second = entry_of(pool, [images[0], {**images[1], "source": str(other)}], version=2)
+    publish(first)
+    record = publish(second)["objects"][0]["record"]
+    assert len(published(pool)) == 3
+    # An overlay on what both have does not keep what only one has.
+    clone = pool.clone_entry("web-v2-1", base_of(record["volumes"][0]))
+    assert not run_module("clone", {"clones": [clone]})["failed"]
+    assert publish(first, state="absent")["changed"]
+    assert digests(pool) == {volume["digest"] for volume in record["volumes"]}
+    assert "its file is the base of web-v2-1" in publish(second, state="absent")["msg"]
+
+
 def base_of(volume: dict[str, t.Any]) -> dict[str, t.Any]:
     return {key: volume[key] for key in ("path", "format", "digest", "fingerprint")}
 

@@ -70,9 +70,8 @@ class DonorVerb(CaptureVerb):
 
     def diff(self, item: t.Any, seen: t.Any, steps: t.Sequence[Step]) -> tuple[t.Any, t.Any]:
         """Return what is published of the master before, its record after."""
-        return {"published": [dataclasses.asdict(file) for file in seen.capture.published]}, self.report(
-            item, seen, steps
-        )
+        before = [dataclasses.asdict(file) for file in seen.capture.published]
+        return {"published": before}, self.report(item, seen, steps)
 
     def observe(self, items: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """Return what is there of each donor and of its master."""
@@ -129,8 +128,8 @@ class DonorVerb(CaptureVerb):
         """Refuse copies of a domain that was started meanwhile, for they need not be of one moment."""
         donor = self._see_donor(request)
         now = [image_files.see_file(file.path, request.subject) for file in step.files]
-        changed = [file.path for file, found in zip(step.files, now) if found != file]
-        if donor is None or donor.active or changed:
+        is_same = [file.fingerprint for file in step.files] == [file.fingerprint if file else "" for file in now]
+        if donor is None or donor.active or not is_same:
             raise Conflict(
                 request.subject,
                 "it was started while it was copied" if donor and donor.active else "it changed while it was copied",

@@ -152,7 +152,8 @@ class MasterVerb:
         )
         if self._present:
             return forget_broken_import(request, seen)
-        own = [volume.published.file.path for volume in seen.volumes if volume.published]
+        digests = removed_digests(request, origin)
+        own = [pool.master_file(digest) for digest in digests if digest not in seen.shared]
         return dataclasses.replace(seen, clones=_find_overlays(pool.path, own, subject) if own else ())
 
     def _see_files(self, request: MasterRequest, origin: Origin | None, subject: str) -> tuple[MasterVolumeSeen, ...]:
