@@ -126,8 +126,8 @@ class ActionModule(VerbAction):
         for answer in answers:
             (draft, item), key = due[answer["name"]], ("master", str(answer["name"]))
             if not answer["failed"]:
-                place = {"provider": self.host, "pool": item.get("pool") or "default", "volume_name": "root"}
-                bodies[key] = complete_master(draft, answer["record"], **place)
+                pool = item.get("pool") or "default"
+                bodies[key] = complete_master(draft, answer["record"], provider=self.host, pool=pool)
             elif answer.get("subject") == f"donor {item['domain']}" and not answer["steps"]:
                 bodies[key] = None  # refused before anything was made
             else:

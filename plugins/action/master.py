@@ -16,10 +16,13 @@ from ..plugin_utils._actions.library_action import LibraryAction
 from ..plugin_utils._actions.verb import require_pool
 from ..plugin_utils._catalog.objects import Body
 from ..plugin_utils._planning.declared_items import parse_inputs, parse_items
-from ..plugin_utils._planning.versions import find_current
+from ..plugin_utils._planning.versions import find_current, list_images
 
 # For the catalog alone: what a master asks for is the same wherever its volumes are.
 _CATALOG_OPTIONS = ("items", "inputs", "pool", "current")
+
+# What a master of one volume tells of it itself; the module is given a list in any case.
+_IMAGE_OPTIONS = ("volume", "source", "format", "sha256")
 
 
 class ActionModule(LibraryAction):
@@ -56,6 +59,11 @@ class ActionModule(LibraryAction):
                 f"it is declared as function {function!r}, version {version!r}",
                 remedy="Give its function and its version; only a new one may go without a version.",
             )
+        beside = [option for option in _IMAGE_OPTIONS if entry.get(option)]
+        if entry.get("volumes") and beside:
+            raise InvalidRequest(
+                f"master of {function}", f"both {beside[0]} and volumes are given", remedy="Say it of each volume."
+            )
         current = self.read_bool("current", entry.get("current"))
         read = {"function": str(function), "version": int(version) if version else None, "current": current}
         return {**entry, **read, "pool": entry.get("pool") or "default"}
@@ -63,7 +71,7 @@ class ActionModule(LibraryAction):
     def _refuse_two_wishes(self, entries: t.Sequence[Body]) -> None:
         wishes: dict[str, t.Any] = {}
         for entry in entries:
-            wish = entry["version"] or f"of {entry.get('source')}"
+            wish = entry["version"] or f"of {', '.join(str(image['source']) for image in list_images(entry))}"
             if entry["current"] and wishes.setdefault(entry["function"], wish) != wish:
                 raise InvalidRequest(
                     f"function {entry['function']}",
@@ -122,28 +130,29 @@ class ActionModule(LibraryAction):
         with self.catalog.transaction() as tx:
             library = self.open_library(tx)
             for entry in entries:
-                sha256 = entry.get("sha256") or digests.get(str(entry.get("source")))
+                known = [image["sha256"] or digests.get(str(image["source"])) for image in list_images(entry)]
                 if entry["version"] is None:
-                    entry["version"] = library.number(entry, sha256)
+                    entry["version"] = library.number(entry, known)
                 name = name_of(entry)
                 if name in declared:
                     raise InvalidRequest(f"master {name}", "it is declared twice", remedy="Declare it once.")
                 declared[name] = entry
-                body = library.begin_import(name, entry, sha256)
+                body = library.begin_import(name, entry, known[0])
                 items.append(self._complete(name, body, entry, library.pool(entry["pool"])))
         return declared, items
 
     def _read_digests(self, entries: list[Body]) -> dict[str, str | None]:
         """Return the SHA-256 of the sources that have to tell which version they are; None for one that is gone."""
         unknown = {
-            str(entry["source"]): {
+            str(image["source"]): {
                 "function": entry["function"],
-                "source": entry["source"],
-                "format": entry.get("format"),
+                "source": image["source"],
+                "format": image["format"],
                 "pool_path": require_pool(self.catalog, self.host, entry["pool"])["path"],
             }
             for entry in entries
-            if entry["version"] is None and entry.get("source") and not entry.get("sha256")
+            for image in list_images(entry)
+            if entry["version"] is None and image["source"] and not image["sha256"]
         }
         if not unknown:
             return {}
@@ -156,15 +165,31 @@ class ActionModule(LibraryAction):
         return {answer["name"]: answer["record"]["sha256"] for answer in result["objects"]}
 
     def _complete(self, name: str, body: Body, entry: Body, pool: Body) -> Body:
-        item = {key: value for key, value in entry.items() if key not in _CATALOG_OPTIONS}
-        item.update(name=name, pool_path=pool["path"])
+        item = {key: value for key, value in entry.items() if key not in (*_CATALOG_OPTIONS, *_IMAGE_OPTIONS)}
+        item.update(name=name, pool_path=pool["path"], volumes=list_images(entry))
         if body["volumes"]:
             replica = find_replica(body, self.host, pool)
-            volume = body["volumes"][0]
-            item.update(digest=volume["digest"], inspect=False)  # what is inside is known already
-            if replica is not None:
-                item["fingerprint"] = replica["volumes"][volume["name"]]["fingerprint"]
+            places = replica["volumes"] if replica is not None else {}
+            images = self._match_images(name, body, entry)
+            item["inspect"] = False  # what is inside is known already
+            item["volumes"] = [
+                {**image, "name": volume["name"], "digest": volume["digest"], **_select_seen(places, volume)}
+                for image, volume in zip(images, body["volumes"])
+            ]
         return item
+
+    def _match_images(self, name: str, body: Body, entry: Body) -> list[Body]:
+        """Return the image that is declared for each volume that is registered; one that is there needs none."""
+        images, volumes = list_images(entry), [volume["name"] for volume in body["volumes"]]
+        if not entry.get("volumes") and not entry.get("source"):
+            return [{"sha256": entry.get("sha256")} for _volume in volumes]
+        if len(volumes) != len(images) or (len(volumes) > 1 and volumes != [image["name"] for image in images]):
+            raise InvalidRequest(
+                f"master {name}",
+                f"its volumes are {', '.join(volumes)}, not {', '.join(str(image['name']) for image in images)}",
+                remedy="A version never changes: give the images the next version.",
+            )
+        return images
 
     # Taking out of service
 
@@ -207,3 +232,9 @@ class ActionModule(LibraryAction):
             ]
         result = self.delete(departures) if departures else {}
         return {**result, "objects": [*result.get("objects", ()), *deferred]}
+
+
+def _select_seen(places: Body, volume: Body) -> dict[str, t.Any]:
+    """Return by what a volume's file is known not to have changed; nothing where this provider has none."""
+    place = places.get(volume["name"])
+    return {"fingerprint": place["fingerprint"]} if place else {}

@@ -15,15 +15,15 @@ author:
 description:
   - Makes the next version of its master of each clone. Items, inputs and hardware are those of the master that it is a
     clone of. The clone is spent then; it can only be deleted.
-  - The clone itself is never written to. Its volume is copied with all that it is based on, and the copy is sealed. The
-    file systems of all copies are opened in one appliance of libguestfs; the host's kernel mounts nothing.
+  - The clone itself is never written to. Its volumes are copied with all that they are based on, and the copies are
+    sealed. The file systems of all copies are opened in one appliance of libguestfs; the host's kernel mounts nothing.
   - Sealing takes the customization back that the clone was given, as far as nobody has changed it since by hand; what
     was changed by hand is kept and reported, but for the identity and for what held a secret input. It empties the
     machine-id, and removes ssh host keys, random seeds, DHCP leases, network names, cloud-init's instance data, logs,
     caches, temporary files and shell histories. What file systems do not use is given back.
   - It looks for secrets in C(/etc), C(/root) and C(/home) and reports paths and kinds, never contents.
-  - The copy is inspected, and refused when it still is somebody. Then it is published under the digest of its content.
-    A run that is killed leaves nothing but what the next one finishes or removes.
+  - The copy is inspected, and refused when it still is somebody. Then its volumes are published together, each under
+    the digest of its content. A run that is killed leaves nothing but what the next one finishes or removes.
   - Options that are filled in from the catalog need not be given, and the masters are registered there.
 extends_documentation_fragment:
   - encompass.images.attributes
@@ -54,12 +54,12 @@ options:
         type: str
       directory:
         description:
-          - Where the clone's volume is, and what its customization kept.
+          - Where the clone's volumes are, and what its customization kept.
           - Filled in from the catalog. Give it only when you run the module without one.
         type: str
       volumes:
         description:
-          - The clone's volume; there must be one.
+          - The clone's volumes. It boots from the first.
           - Filled in from the catalog. Give it only when you run the module without one.
         type: list
         elements: dict
@@ -97,8 +97,10 @@ options:
   donors:
     description:
       - Domains of the provider that are not ours, each to become a master; instead of O(clones).
-      - A domain that runs goes on running. libvirt copies its disk as it is at one moment, so that the master is what
-        would have been left by a crash at that moment. Nothing of the domain changes, and no job or snapshot stays.
+      - A domain that runs goes on running. libvirt copies its disks, all as they are at one moment. Where its guest
+        agent is connected its file systems are frozen for that moment, and thawed at once. Otherwise the master is what
+        would have been left by a crash then. Nothing of the domain changes, and no job or snapshot stays.
+      - A domain that is off must stay off while it is copied; one that is started meanwhile is refused.
       - A master that is in the catalog already is left alone. Items and inputs are added to it by
         M(encompass.images.master), which needs no C(source) for a master that is there.
     type: list
@@ -106,9 +108,24 @@ options:
     default: []
     suboptions:
       domain:
-        description: The domain's name. It must have one disk, in a file or device.
+        description: The domain's name. Its disks must be files or devices.
         type: str
         required: true
+      disks:
+        description:
+          - The disks to take, by their targets, such as V(vda). The master boots from the first, which becomes its
+            volume V(root); the others are called by their targets.
+          - All that the domain writes to, in its own order, when none are given.
+        type: list
+        elements: str
+        default: []
+      freeze:
+        description:
+          - Whether the file systems of a domain that runs are frozen by its guest agent while the copying begins.
+          - V(auto) does so if the agent can, V(required) refuses the domain otherwise, and V(never) does not try.
+        type: str
+        choices: [auto, required, never]
+        default: auto
       function:
         description: What servers of the master are for.
         type: str
@@ -135,7 +152,7 @@ options:
         type: str
         choices: [bios, uefi]
       disk_bus:
-        description: The bus of its disk.
+        description: The bus of its disks.
         type: str
         choices: [virtio, scsi, sata]
         default: virtio
@@ -202,6 +219,7 @@ EXAMPLES = r"""
       - domain: old-shop
         function: shop
         min_memory_mib: 1024
+        freeze: required
 
 - name: The first again, but not with a private key in it
   encompass.images.capture:
@@ -257,7 +275,9 @@ objects:
           description:
             - What sealing told. C(changed_by_hand) are files of customization items that somebody changed since, and
               whether they were V(kept) or V(taken back); C(secrets) are paths and kinds; C(password_hashes) counts
-              accounts with a password; C(not_trimmed) are file systems that cannot give back what they do not use.
+              accounts with a password; C(not_trimmed) are file systems that cannot give back what they do not use;
+              C(replayed) are those that were in use to the last, so that their journal was replayed.
+            - Of a donor C(consistency) is V(frozen), V(crash) or V(off), and C(consistency_reason) is why a V(crash).
             - None in check mode.
           type: dict
           returned: success
@@ -278,8 +298,10 @@ objects:
             - {path: /etc/ssl/private/shop.key, kind: private key}
           password_hashes: 1
           not_trimmed: []
+          replayed: []
 """
 
+from ..module_utils._core.donation import FREEZE_CHOICES
 from ..module_utils._module.donating import open_captures
 from ..module_utils._module.options import OPERATIONS
 from ..module_utils._module.runner import run_module
@@ -303,6 +325,8 @@ CLONE_SPEC = {
 
 DONOR_SPEC = {
     "domain": {"type": "str", "required": True},
+    "disks": {"type": "list", "elements": "str", "default": []},
+    "freeze": {"type": "str", "choices": list(FREEZE_CHOICES), "default": "auto"},
     "function": {"type": "str", "required": True},
     "version": {"type": "int", "default": 1},
     "pool": {"type": "str", "default": "default"},

@@ -72,7 +72,7 @@ options:
       version:
         description:
           - The master's version, from 1 on. What a version holds never changes.
-          - It may be left out with O(state=present). Then it is the version that is the same image file with the same
+          - It may be left out with O(state=present). Then it is the version that is the same image files with the same
             items, inputs and hardware, and if there is none, the next one. A number is not used again.
         type: int
       current:
@@ -100,6 +100,39 @@ options:
       sha256:
         description: The SHA-256 that O(masters[].source) must have.
         type: str
+      volumes:
+        description:
+          - The volumes of a master that has several, instead of O(masters[].source), O(masters[].format),
+            O(masters[].volume) and O(masters[].sha256). It boots from the first.
+          - A clone has all of them, in this order, and a domain sees them as its first disks.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: The volume's name.
+            type: str
+            required: true
+          source:
+            description: The image to import, an absolute path on the provider. It is needed until it is published.
+            type: path
+          format:
+            description: The format of O(masters[].volumes[].source). It is never guessed.
+            type: str
+            choices: [qcow2, raw, vmdk, vdi, vhdx, vpc, qed]
+          sha256:
+            description: The SHA-256 that O(masters[].volumes[].source) must have.
+            type: str
+          digest:
+            description:
+              - The SHA-256 that the published file is registered with.
+              - Filled in from the catalog. Give it only when you run the module without one.
+            type: str
+          fingerprint:
+            description:
+              - As O(masters[].fingerprint).
+              - Filled in from the catalog. Give it only when you run the module without one.
+            type: str
       arch:
         description: The CPU architecture that the master needs.
         type: str
@@ -328,6 +361,15 @@ EXAMPLES = r"""
         sha256: 0f343b0931126a20f133d67c2b018a3b5f1b5a3c8d5a2b0b4f0a5e3a5c0f5d7e
         disk_bus: sata
 
+- name: Publish a file server that has its files on a disk of their own
+  encompass.images.master:
+    masters:
+      - function: file-server
+        version: 1
+        volumes:
+          - {name: root, source: /srv/images/files-system.qcow2, format: qcow2}
+          - {name: srv, source: /srv/images/files-srv.raw, format: raw}
+
 - name: Publish the next version, whichever that is, and keep three
   encompass.images.master:
     keep: 3
@@ -414,8 +456,14 @@ objects:
       returned: always
       contains:
         digest:
-          description: The SHA-256 of the published file.
+          description: The SHA-256 of the published file, of the first one when there are several.
           type: str
+        volumes:
+          description:
+            - The published files, each with its C(name), C(digest), C(path), C(fingerprint), C(format),
+              C(virtual_bytes), C(allocated_bytes) and C(source). The first of them stands in the record itself too.
+          type: list
+          elements: dict
         function:
           description: What a server of the master is for.
           type: str
@@ -544,6 +592,15 @@ INPUT_SPEC = {
     "secret": {"type": "bool", "default": False, "no_log": False},
 }
 
+VOLUME_SPEC = {
+    "name": {"type": "str", "required": True},
+    "source": {"type": "path"},
+    "format": {"type": "str", "choices": list(IMPORTABLE_FORMATS)},
+    "sha256": {"type": "str"},
+    "digest": {"type": "str"},
+    "fingerprint": {"type": "str"},
+}
+
 MASTER_SPEC = {
     "function": {"type": "str", "required": True},
     "version": {"type": "int"},
@@ -553,6 +610,7 @@ MASTER_SPEC = {
     "format": {"type": "str", "choices": list(IMPORTABLE_FORMATS)},
     "volume": {"type": "str", "default": "root"},
     "sha256": {"type": "str"},
+    "volumes": {"type": "list", "elements": "dict", "default": [], "options": VOLUME_SPEC},
     "arch": {"type": "str", "default": "x86_64"},
     "firmware": {"type": "str", "choices": ["bios", "uefi"]},
     "disk_bus": {"type": "str", "choices": ["virtio", "scsi", "sata"], "default": "virtio"},

@@ -28,9 +28,13 @@ from tests.contract.test_verbs import bring_up, run
 from tests.contract.test_verbs import catalog as make_catalog
 
 NAME = "web-server-v1-1"
+VOLUME = {
+    **{"name": "root", "digest": "b" * 64, "format": "qcow2", "virtual_bytes": 1, "allocated_bytes": 1, "path": "/x"},
+    **{"fingerprint": "1:2:3", "source": {}},
+}
 RECORD = {
-    **{"digest": "b" * 64, "format": "qcow2", "virtual_bytes": 1, "allocated_bytes": 1, "path": "/x"},
-    **{"fingerprint": "1:2:3", "hardware": {}, "software": {}, "layout": {}, "source": {}, "captured": {}},
+    "volumes": [VOLUME, {**VOLUME, "name": "srv", "digest": "c" * 64}],
+    **{"hardware": {}, "software": {}, "layout": {}, "source": {}, "captured": {}},
 }
 
 catalog = make_catalog
@@ -76,6 +80,8 @@ def test_the_clone_is_spent_and_the_master_can_be_published(off: Catalog) -> Non
     assert (item["name"], item["master"], item["pool_path"]) == (NAME, "web-server-v2", "/pool")
     finish(off, batch, operation)
     assert states(off) == ("spent", "unproven")
+    master = off.require("master", "web-server-v2").body
+    assert [volume["name"] for volume in master["volumes"]] == list(master["replicas"][0]["volumes"]) == ["root", "srv"]
     assert off.require("clone", NAME).body["stage"] == "attached"
     for _twice in range(2):
         with off.transaction() as tx:

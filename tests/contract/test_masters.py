@@ -216,8 +216,9 @@ def test_a_source_that_changes_while_it_is_read_is_not_published(pool, raw, tmp_
 
 def run_in_process(entry):
     """Run the verb in this process, so that a driver can be disturbed; return its one outcome."""
-    optional = ("name", "sha256", "firmware", "digest", "fingerprint")
+    optional = ("name", "source", "format", "sha256", "firmware", "digest", "fingerprint")
     defaults = {"volume": "root", "arch": "x86_64", "disk_bus": "virtio", "min_cpus": 1, "min_memory_mib": 256}
+    defaults["volumes"] = []
     complete = {**dict.fromkeys(optional), **defaults, **entry}
     options = {"state": "present", "masters": [complete], "workers": 1, "timeout_s": 60, "when_unused": False}
     with open_masters(options) as job:

@@ -30,9 +30,13 @@ def pair() -> t.Iterator[tuple[Provider, Provider]]:
 
 @pytest.fixture
 def guest(pair: tuple[Provider, Provider]) -> t.Iterator[dict[str, t.Any]]:
-    """Return a machine that is defined on the first provider; its clone has a file beside its volume."""
+    """Return a machine that is defined on the first provider; its clone has two volumes, and a file beside them."""
     here, there = pair
     machine = here.machine(1)
+    second = machine["disks"][0]["path"].replace("root", "srv")
+    here.host.exec("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", here.master, second)
+    here.host.exec("chmod", "600", second)
+    machine["disks"].append({**machine["disks"][0], "path": second})
     here.host.exec("sh", "-c", f"mkdir {here.pool}/clones/clone-1/undo; echo x >{here.pool}/clones/clone-1/undo/j")
     assert not here.item("attach", machines=[machine])["failed"]
     yield machine
@@ -42,11 +46,17 @@ def guest(pair: tuple[Provider, Provider]) -> t.Iterator[dict[str, t.Any]]:
 
 
 def moving(here: Provider, machine: dict[str, t.Any], **changes: t.Any) -> dict[str, t.Any]:
-    [disk] = machine["disks"]
-    volume = {"name": "root", "path": disk["path"], "format": "qcow2", "virtual_bytes": 96 << 20}
-    backing = {"path": disk["backing"][0]["path"], "format": "qcow2"}
     clone = {"name": "clone-1", "pool_path": here.pool, "target_pool_path": OTHER, "served": True}
-    clone["volumes"] = [{**volume, "backing": backing}]
+    clone["volumes"] = [
+        {
+            "name": name,
+            "format": "qcow2",
+            "virtual_bytes": 96 << 20,
+            "path": disk["path"],
+            "backing": disk["backing"][0],
+        }
+        for name, disk in zip(("root", "srv"), machine["disks"])
+    ]
     return {"name": machine["name"], "uuid": machine["uuid"], "to": "there", "clones": [clone], **changes}
 
 
@@ -70,9 +80,10 @@ def test_a_stopped_machines_files_arrive_whole_or_not_at_all(
     there.host.exec("cp", "/tmp/whole", f"{arrival}/root.qcow2")
     assert run(there, here, "received", item)["changed"]
     assert not run(there, here, "received", item)["changed"]
-    volume = f"{OTHER}/clones/clone-1/root.qcow2"
-    assert f"{OTHER}/masters/mini.qcow2" in there.host.exec("qemu-img", "info", "-f", "qcow2", volume).stdout
-    there.host.exec("qemu-img", "check", "-q", "-f", "qcow2", volume)
+    for name in ("root", "srv"):
+        volume = f"{OTHER}/clones/clone-1/{name}.qcow2"
+        assert f"{OTHER}/masters/mini.qcow2" in there.host.exec("qemu-img", "info", "-f", "qcow2", volume).stdout
+        there.host.exec("qemu-img", "check", "-q", "-f", "qcow2", volume)
     assert there.host.exec("cat", f"{OTHER}/clones/clone-1/undo/j").stdout == "x\n"
     assert there.host.exec("ls", f"{OTHER}/.staging").stdout == ""
     assert there.virsh("pool-list", "--name").split() == ["default", "other"]
@@ -98,6 +109,7 @@ def test_a_running_machine_is_taken_back_or_goes_on_there(
     running, defined = (there.virsh("dumpxml", *words, guest["name"]) for words in ([], ["--inactive"]))
     for text in (running, defined):
         assert f"{OTHER}/clones/clone-1/root.qcow2" in text
+        assert f"{OTHER}/clones/clone-1/srv.qcow2" in text
         assert f"{OTHER}/masters/mini.qcow2" in text
         assert here.pool not in text.replace(OTHER, "")
     left = {key: value for key, value in item.items() if key in ("name", "uuid")}

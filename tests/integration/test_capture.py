@@ -18,6 +18,7 @@ from tests.integration.conftest import MakeSite
 from tests.integration.site import Site, make_web
 from tests.integration.test_lab import ANY_HOST_KEY, DOMAIN, MAC, fetch
 from tests.lab.commands import run, wait_until
+from tests.lab.hosts import LabHost
 
 MAINTAINED = "web-server-maintenance-1"
 READY = {"url": "http://{address}/", "timeout_s": 150}
@@ -163,14 +164,31 @@ BACKUP = """
 """
 
 
-def start_donor(site: Site, image: Path) -> str:
-    """Start a guest that is nobody's on the site's first provider; return its address."""
+SECOND_DISK = """
+<disk type='file'>
+  <driver name='qemu' type='qcow2'/><source file='/srv/local/second.qcow2'/><target dev='vdb' bus='virtio'/>
+</disk>
+"""
+
+
+def make_second_disk(host: LabHost, folder: Path) -> None:
+    """Make a disk with one file on it."""
+    (folder / "tree").mkdir()
+    (folder / "tree/marker").write_text("on the second disk\n")
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-d", folder / "tree", folder / "raw", "16M")
+    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", folder / "raw", host.local / "second.qcow2")
+
+
+def start_donor(site: Site, image: Path, folder: Path) -> str:
+    """Start a guest with two disks that is nobody's on the site's first provider; return its address."""
     host = site.lab.hosts[0]
+    make_second_disk(host, folder)
     address = str(ipaddress.IPv4Network(host.guest_subnet)[50])
     shutil.copy(image, host.local / "guest.qcow2")
     entry = f"<host mac='{MAC}' ip='{address}'/>"
     host.exec("virsh", "-q", "net-update", "encompass", "add", "ip-dhcp-host", entry, "--live")
     domain = DOMAIN.format(mac=MAC).replace("network='guests'", "network='encompass'")
+    domain = domain.replace("</disk>", f"</disk>{SECOND_DISK}")
     host.exec("virsh", "-q", "define", "/dev/stdin", stdin=domain)
     host.exec("virsh", "-q", "start", "guest")
     wait_until(lambda: fetch(f"http://{address}/") != "", timeout_s=180, what="web server of the donor", every_s=0.2)
@@ -199,16 +217,25 @@ def donate(site: Site, **fields: t.Any) -> t.Any:
     return site.controller.run([{"hosts": site.lab.hosts[0].name, "gather_facts": False, "tasks": [task]}])
 
 
-def test_a_donor_runs_on_while_it_becomes_a_master(site: Site, mini_image: Path) -> None:
+def read_marker(host: LabHost, master: dict[str, t.Any]) -> str:
+    """Return what is on the second volume of a master, read without libguestfs."""
+    path = master["replicas"][0]["volumes"]["vdb"]["path"]
+    host.exec("qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, "/tmp/second.raw")
+    return host.exec("debugfs", "-R", "cat /marker", "/tmp/second.raw").stdout
+
+
+def test_a_donor_runs_on_while_it_becomes_a_master(site: Site, mini_image: Path, tmp_path: Path) -> None:
     host = site.lab.hosts[0]
-    address = start_donor(site, mini_image)
+    address = start_donor(site, mini_image, tmp_path)
     before = host.exec("virsh", "dumpxml", "guest").stdout
     assert "donor nobody: the provider has no such domain" in refusal(donate(site, domain="nobody", function="no"))
     # A job of somebody else is left alone, one of a killed run of ours is not.
     host.exec("virsh", "backup-begin", "guest", "/dev/stdin", stdin=BACKUP.format(name="theirs", place="/srv/local"))
     assert "somebody else is backing it up" in refusal(donate(site))
-    assert not {"no-v1", "donated-v1"} & set(site.find("master"))
     host.exec("virsh", "domjobabort", "guest")
+    assert "no guest agent is connected" in refusal(donate(site, freeze="required", function="no"))
+    assert "it writes to no disk vdc" in refusal(donate(site, disks=["vdc"], function="no"))
+    assert not {"no-v1", "donated-v1"} & set(site.find("master"))
     host.exec("chmod", "711", "/srv/local/pool/.staging")
     ours = BACKUP.format(name="ours", place="/srv/local/pool/.staging")
     host.exec("virsh", "backup-begin", "guest", "/dev/stdin", stdin=ours)
@@ -223,12 +250,22 @@ def test_a_donor_runs_on_while_it_becomes_a_master(site: Site, mini_image: Path)
     assert host.exec("virsh", "checkpoint-list", "guest", "--name").stdout.strip() == ""
     master = site.find("master")["donated-v1"]
     assert (master["state"], master["captured_from"]) == ("available", "domain guest")
+    assert [volume["name"] for volume in master["volumes"]] == ["root", "vdb"]
+    told = master["captured"]
+    assert (told["consistency"], told["consistency_reason"]) == ("crash", "no guest agent is connected")
+    assert told["replayed"] == ["/"]  # as a crash would have left it
+    assert read_marker(host, master) == "on the second disk\n"
     donate(site).require_unchanged()
     host.exec("virsh", "-q", "destroy", "guest")
-    donate(site, version=2).require_success()
+    donate(site, version=2, disks=["vda"]).require_success()
+    off = site.find("master")["donated-v2"]
+    assert ([volume["name"] for volume in off["volumes"]], off["captured"]["consistency"]) == (["root"], "off")
     host.exec("virsh", "-q", "undefine", "guest")
     donated = make_web("shop", function="donated", version=1, count=1, placement={"providers": [host.name]})
     site.deploy(donated).require_success()
     assert "web server of the master" in site.fetch("shop-1")
+    clone = site.find("machine")["shop-1"]["clone"]
+    (definition,) = (text for name, text in site.domains().items() if name.endswith("/shop-1"))
+    assert [f"clones/{clone}/{name}.qcow2" in definition for name in ("root", "vdb")] == [True] * 2
     assert site.identity("shop-1")["hostname"] == "shop-1"
     site.retire("shop").require_success()

@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
-from tests.integration.site import Site, make_web
+from tests.integration.site import POOL, Site, make_web
+from tests.integration.test_lab import ANY_HOST_KEY
+from tests.lab.commands import run as run_command
+from tests.lab.commands import wait_until
 from tests.lab.controller import Controller
-from tests.lab.hosts import LabHosts
+from tests.lab.hosts import LabHost, LabHosts
 
 UNIT = "[Service]\nType=oneshot\nExecStart=/bin/true\nRemainAfterExit=yes\n[Install]\nWantedBy=multi-user.target\n"
 ITEMS = [
@@ -87,6 +91,46 @@ def test_a_full_debian_server_is_deployed_and_managed(tmp_path: Path, full_image
         assert site.domains() == {}
 
 
+# It would hang while it is frozen, and so would who waits for it.
+WRITER = "nohup sh -c 'while :; do date >>/root/written; sync; done' >/dev/null 2>&1 </dev/null &"
+
+
+def freeze_as_a_killed_run(host: LabHost, domain: str, master: str) -> None:
+    """Leave a domain frozen, and what tells that a run was killed while it captured it."""
+    machine_id = host.exec("cat", "/etc/machine-id").stdout.strip()
+    owner = f"{hashlib.sha256(machine_id.encode()).hexdigest()[:8]}-00000000-1-1"
+    host.exec("mkdir", f"{POOL}/.staging/capture~{master}~{owner}")
+    host.exec("virsh", "-q", "domfsfreeze", domain)
+
+
+def capture_frozen(site: Site, guest_key: Path) -> None:
+    """Make a master of a server that writes all the time, and that a killed run left frozen."""
+    (host,) = site.lab.hosts
+
+    def log_in(command: str) -> str:
+        login = ("ssh", "-i", guest_key, *ANY_HOST_KEY, f"root@{site.address_of('web-1')}")
+        return run_command(*login, command).stdout
+
+    def count_written() -> int:
+        return int(log_in("wc -l </root/written"))
+
+    log_in(WRITER)
+    wait_until(lambda: count_written() > 2, timeout_s=60, what="a guest that writes", every_s=0.5)
+    freeze_as_a_killed_run(host, "web-1", "donated-v1")
+    donor = {"domain": "web-1", "function": "donated", "freeze": "required", "min_memory_mib": 384}
+    task = {"encompass.images.capture": {"donors": [donor], "virt_type": "qemu"}}
+    play = {"hosts": host.name, "gather_facts": False, "tasks": [task]}
+    done = site.controller.run([play], timeout_s=900).require_success()
+    (result,) = done.results(action="encompass.images.capture")
+    assert result["objects"][0]["steps"][0].startswith("thaw the file systems of domain web-1")
+    told = site.find("master")["donated-v1"]["captured"]
+    # Without a journal to replay there is nothing for fsck to do.
+    assert (told["consistency"], told["consistency_reason"], told["replayed"]) == ("frozen", None, [])
+    assert "Thawed 0 filesystem" in host.exec("virsh", "domfsthaw", "web-1").stdout
+    before = count_written()
+    wait_until(lambda: count_written() > before, timeout_s=60, what="a guest that goes on writing", every_s=0.5)
+
+
 def test_cloud_init_takes_its_settings_from_the_seed(tmp_path: Path, debian_image: Path, guest_key: Path) -> None:
     items = [
         {"name": "settings", "type": "seed", "src": "seed.j2"},
@@ -102,4 +146,5 @@ def test_cloud_init_takes_its_settings_from_the_seed(tmp_path: Path, debian_imag
         run = site.controller.run(plays, encompass_deployments=[web], timeout_s=1800).require_success()
         assert run.results(task="seed")[0]["stdout"] == "moin from web-1\nweb-1"
         assert run.results(task="name")[0]["stdout"] == "web-1"
+        capture_frozen(site, guest_key)
         site.retire("web").require_success()

@@ -14,7 +14,7 @@ import typing as t
 from .customization import CloneRequest
 from .errors import Conflict, NotFound
 from .library import report_master
-from .library_types import MasterRequest, MasterSeen, Origin, PublishedSeen
+from .library_types import MasterRequest, MasterSeen, MasterVolume, MasterVolumeSeen, Origin, PublishedSeen
 from .pool_layout import FileSeen, RemoveLeftovers, format_bytes, require_room
 from .steps import Step
 
@@ -28,7 +28,7 @@ CAPTURED = "captured"
 
 @dataclasses.dataclass(frozen=True)
 class CaptureRequest:
-    """One clone as it is to become a master; ``clone`` says where its files are, with one volume."""
+    """One clone as it is to become a master; ``clone`` says where its files are."""
 
     name: str
     clone: CloneRequest
@@ -44,21 +44,25 @@ class CaptureRequest:
 
 @dataclasses.dataclass(frozen=True)
 class CaptureSeen:
-    """What there is of one capture: the clone's volume, and the master if it was published already."""
+    """What there is of one capture: the clone's volumes, and the master's files if all were published already.
 
-    volume: FileSeen | None
-    in_use: bool
-    needed_bytes: int
+    ``in_use`` is the path of a volume that somebody has open; ``needed_bytes`` tells for each what its copy takes.
+    """
+
+    volumes: tuple[FileSeen | None, ...]
+    in_use: str
+    needed_bytes: tuple[int, ...]
     free_bytes: int
     origin: Origin | None = None
-    published: PublishedSeen | None = None
+    published: tuple[PublishedSeen, ...] = ()
     leftovers: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class FlattenVolume:
-    """Copy the clone's volume with all that it is based on."""
+    """Copy a volume with all that it is based on; ``volume`` is the copy's name in the master."""
 
+    volume: str
     path: str
     format: str
     needed_bytes: int
@@ -70,7 +74,7 @@ class FlattenVolume:
 
 @dataclasses.dataclass(frozen=True)
 class SealCopy:
-    """Make the copy nobody's."""
+    """Make the copies nobody's."""
 
     def describe(self) -> str:
         """Return the step in words."""
@@ -79,9 +83,10 @@ class SealCopy:
 
 @dataclasses.dataclass(frozen=True)
 class PublishCopy:
-    """Give the copy its name in the library."""
+    """Give the copies their names in the library; ``volumes`` are their names in the master, the first one boots."""
 
     master: str
+    volumes: tuple[str, ...]
 
     def describe(self) -> str:
         """Return the step in words."""
@@ -99,33 +104,46 @@ def plan_capture(request: CaptureRequest, seen: CaptureSeen) -> list[Step]:
     Raises :class:`NotFound`, :class:`Conflict` when a guest runs on the volume, and :class:`NoSpace`.
     """
     steps: list[Step] = [RemoveLeftovers(seen.leftovers)] if seen.leftovers else []
-    if seen.published is not None:
+    if seen.published:
         return steps
-    volume = request.clone.volumes[0]
-    if seen.volume is None:
-        raise NotFound(request.subject, f"its volume {volume.path} is not there", remedy="Run discover.")
+    volumes = request.clone.volumes
+    for volume, found in zip(volumes, seen.volumes):
+        if found is None:
+            raise NotFound(request.subject, f"its volume {volume.path} is not there", remedy="Run discover.")
     if seen.in_use:
         raise Conflict(
             request.subject,
-            f"its volume {volume.path} is in use, by a running guest or a tool",
+            f"its volume {seen.in_use} is in use, by a running guest or a tool",
             remedy="Shut the guest down first; only what nobody writes to can be captured.",
         )
-    require_room(request.subject, request.master.pool.path, needed_bytes=seen.needed_bytes, free_bytes=seen.free_bytes)
+    needed_bytes = sum(seen.needed_bytes)
+    require_room(request.subject, request.master.pool.path, needed_bytes=needed_bytes, free_bytes=seen.free_bytes)
     return [
         *steps,
-        FlattenVolume(volume.path, volume.format, seen.needed_bytes),
-        SealCopy(),
-        PublishCopy(request.master.name),
+        *(
+            FlattenVolume(volume.name, volume.path, volume.format, size)
+            for volume, size in zip(volumes, seen.needed_bytes)
+        ),
+        *plan_publication(request, [volume.name for volume in volumes]),
     ]
+
+
+def plan_publication(request: CaptureRequest, volumes: t.Sequence[str]) -> list[Step]:
+    """Return the steps that make a master of the copies of these volumes, which earlier steps make."""
+    return [SealCopy(), PublishCopy(request.master.name, tuple(volumes))]
 
 
 def presume_capture(request: CaptureRequest, seen: CaptureSeen) -> CaptureSeen:
     """Return what would be seen if the guest were stopped, as the catalog says."""
-    return dataclasses.replace(seen, in_use=False) if request.stage not in ("", "active") else seen
+    return dataclasses.replace(seen, in_use="") if request.stage not in ("", "active") else seen
 
 
 def report_capture(request: CaptureRequest, seen: CaptureSeen) -> dict[str, t.Any]:
     """Return the master's record, and what capturing told of the image."""
-    master = MasterSeen(seen.published, seen.origin if seen.published else None, None, seen.free_bytes)
-    told = (seen.origin.inspection or {}).get(CAPTURED) if seen.published and seen.origin else None
-    return {**report_master(request.master, master), "master": request.master.name, CAPTURED: told}
+    origin, master = seen.origin if seen.published else None, request.master
+    if origin is not None:
+        master = dataclasses.replace(master, volumes=tuple(MasterVolume(volume.name) for volume in origin.volumes))
+    files = tuple(MasterVolumeSeen(file) for file in seen.published) or (MasterVolumeSeen(),) * len(master.volumes)
+    told = (origin.inspection or {}).get(CAPTURED) if origin else None
+    record = report_master(master, MasterSeen(files, origin, seen.free_bytes))
+    return {**record, "master": master.name, CAPTURED: told}

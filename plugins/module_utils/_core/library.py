@@ -10,24 +10,71 @@ import typing as t
 
 from .errors import InvalidRequest, MasterChanged, NotFound, TransitionRefused
 from .image_header import refuse_image
-from .library_types import ImportVolume, InspectVolume, MasterRequest, MasterSeen, PublishedSeen, RemoveMaster
+from .library_types import (
+    ImportVolumes,
+    InspectVolumes,
+    MasterRequest,
+    MasterSeen,
+    MasterVolume,
+    MasterVolumeSeen,
+    Origin,
+    PublishedSeen,
+    RemoveMaster,
+    VolumeImport,
+    VolumeOrigin,
+)
 from .pool_layout import RemoveLeftovers, require_room
 from .steps import Step
 
 _NAMED_CLONES = 3
+_OF_FILE = ("digest", "path", "fingerprint", "format", "virtual_bytes", "allocated_bytes", "source")
 
 
-def known_digest(request: MasterRequest, seen: MasterSeen) -> str:
-    """Return the digest of the master's file: as registered, else as an earlier run left it; empty when new."""
-    return request.digest or (seen.origin.digest if seen.origin else "")
+def list_origins(request: MasterRequest, origin: Origin | None) -> list[VolumeOrigin | None]:
+    """Return what is written of each volume's origin; None where nothing is."""
+    written = origin.volumes if origin else ()
+    return [written[index] if index < len(written) else None for index in range(len(request.volumes))]
+
+
+def known_digests(request: MasterRequest, origin: Origin | None) -> tuple[str, ...]:
+    """Return the digest of each volume's file: as registered, else as an earlier run left it; empty when new."""
+    made = list_origins(request, origin)
+    return tuple(volume.digest or (one.digest if one else "") for volume, one in zip(request.volumes, made))
+
+
+def removed_digests(request: MasterRequest, origin: Origin | None) -> tuple[str, ...]:
+    """Return the digests of the files that go with a master, whose volumes need not be told."""
+    given = tuple(volume.digest for volume in request.volumes if volume.digest)
+    return tuple(dict.fromkeys(given or (origin.digests if origin else ())))
 
 
 def forget_broken_import(request: MasterRequest, seen: MasterSeen) -> MasterSeen:
-    """Return the observation without the origin that a killed import wrote down and a new image has overtaken."""
-    origin, source = seen.origin, seen.source
-    if origin is None or source is None or seen.published is not None or request.digest:
+    """Return the observation without what a killed import left: files without the others, an origin overtaken."""
+    origin = seen.origin
+    if origin is None or is_registered(request) or len(origin.volumes) != len(request.volumes):
         return seen
-    return seen if source.sha256 == origin.sha256 else dataclasses.replace(seen, origin=None)
+    if not origin.complete and not all(volume.published for volume in seen.volumes):
+        strays = list_strays(origin, [volume.published for volume in seen.volumes], seen.shared)
+        volumes = tuple(dataclasses.replace(volume, published=None) for volume in seen.volumes)
+        seen = dataclasses.replace(seen, volumes=volumes, leftovers=(*seen.leftovers, *strays))
+    if any(volume.published for volume in seen.volumes):
+        return seen
+    pairs = zip(seen.volumes, origin.volumes)
+    is_same = all(volume.source is None or volume.source.sha256 == made.sha256 for volume, made in pairs)
+    return seen if is_same else dataclasses.replace(seen, origin=None)
+
+
+def list_strays(
+    origin: Origin, published: t.Iterable[PublishedSeen | None], shared: t.Collection[str]
+) -> tuple[str, ...]:
+    """Return the files that a killed run gave their names, which nobody can have used without the others."""
+    found = {digest: seen.file.path for digest, seen in zip(origin.digests, published) if seen}
+    return tuple(path for digest, path in found.items() if digest not in shared)
+
+
+def is_registered(request: MasterRequest) -> bool:
+    """Tell whether the catalog says what the master's files hold."""
+    return any(volume.digest for volume in request.volumes)
 
 
 def plan_master(request: MasterRequest, seen: MasterSeen) -> list[Step]:
@@ -37,22 +84,27 @@ def plan_master(request: MasterRequest, seen: MasterSeen) -> list[Step]:
     that is not taken or a version that would have to change.
     """
     steps: list[Step] = [RemoveLeftovers(seen.leftovers)] if seen.leftovers else []
-    _check_source(request, seen)
-    if seen.published is None:
-        steps.append(_plan_import(request, seen))
-    else:
-        _check_published(request, seen, seen.published)
+    _check_count(request, seen.origin)
+    digests = known_digests(request, seen.origin)
+    for volume, found, made, digest in zip(request.volumes, seen.volumes, list_origins(request, seen.origin), digests):
+        _check_source(request, volume, found, made)
+        _check_published(request, found, digest)
+    if not all(found.published for found in seen.volumes):
+        steps.append(_plan_import(request, seen, digests))
     if request.inspect and _find_inspection(request, seen) is None:
-        steps.append(InspectVolume())
+        steps.append(InspectVolumes())
     return steps
 
 
 def plan_master_removal(request: MasterRequest, seen: MasterSeen) -> list[Step]:
-    """Return the steps that delete the master from its pool; refused while overlays need its file."""
+    """Return the steps that delete the master from its pool; refused while overlays need one of its files."""
     steps: list[Step] = [RemoveLeftovers(seen.leftovers)] if seen.leftovers else []
-    if seen.origin is None and (seen.published is None or seen.sharers):
+    digests = removed_digests(request, seen.origin)
+    own = tuple(digest for digest in digests if digest not in seen.shared)
+    published = {digest for digest, found in zip(digests, seen.volumes) if found.published}
+    if seen.origin is None and not published.intersection(own):
         return steps
-    if seen.published is not None and seen.clones and not seen.sharers:
+    if seen.clones and published.intersection(own):
         named = ", ".join(seen.clones[:_NAMED_CLONES])
         more = f" and {len(seen.clones) - _NAMED_CLONES} more" if len(seen.clones) > _NAMED_CLONES else ""
         raise TransitionRefused(
@@ -60,32 +112,54 @@ def plan_master_removal(request: MasterRequest, seen: MasterSeen) -> list[Step]:
             f"its file is the base of {named}{more}",
             remedy="Delete these clones first, or only deprecate the master.",
         )
-    return [*steps, RemoveMaster(known_digest(request, seen), keep_file=bool(seen.sharers))]
+    return [*steps, RemoveMaster(own, tuple(digest for digest in digests if digest in seen.shared))]
 
 
-def _plan_import(request: MasterRequest, seen: MasterSeen) -> Step:
-    source = seen.source
-    if source is None or source.header is None:
-        raise NotFound(_subject(request), f"its source {request.source or '(none given)'} is not there")
-    refuse_image(source.header, request.format, f"image {request.source}")
-    if request.sha256 and source.sha256 != request.sha256:
-        raise InvalidRequest(
-            _subject(request),
-            f"its source {request.source} has the SHA-256 {source.sha256}, {request.sha256} was expected",
-            remedy="Fetch the image again, or correct the digest.",
-        )
+def _plan_import(request: MasterRequest, seen: MasterSeen, digests: t.Sequence[str]) -> Step:
+    # What is there already binds the rest: all files are of one moment.
+    is_bound = any(found.published for found in seen.volumes)
+    imports = tuple(
+        _plan_volume(request, volume, found, expected_digest=digest if is_bound else volume.digest)
+        for volume, found, digest in zip(request.volumes, seen.volumes, digests)
+        if found.published is None
+    )
     require_room(
         _subject(request),
         request.pool.path,
-        needed_bytes=source.file.allocated_bytes,
+        needed_bytes=sum(one.source.allocated_bytes for one in imports),
         free_bytes=seen.free_bytes,
     )
-    return ImportVolume(source.file, request.format, source.sha256, expected_digest=request.digest)
+    return ImportVolumes(imports)
 
 
-def _check_published(request: MasterRequest, seen: MasterSeen, published: PublishedSeen) -> None:
-    digest = known_digest(request, seen)
-    if published.digest not in (None, digest):
+def _plan_volume(
+    request: MasterRequest, volume: MasterVolume, found: MasterVolumeSeen, *, expected_digest: str
+) -> VolumeImport:
+    source = found.source
+    if source is None or source.header is None:
+        raise NotFound(_subject(request), f"its source {volume.source or '(none given)'} is not there")
+    refuse_image(source.header, volume.format, f"image {volume.source}")
+    if volume.sha256 and source.sha256 != volume.sha256:
+        raise InvalidRequest(
+            _subject(request),
+            f"its source {volume.source} has the SHA-256 {source.sha256}, {volume.sha256} was expected",
+            remedy="Fetch the image again, or correct the digest.",
+        )
+    return VolumeImport(volume.name, source.file, volume.format, source.sha256, expected_digest)
+
+
+def _check_count(request: MasterRequest, origin: Origin | None) -> None:
+    if origin is not None and len(origin.volumes) != len(request.volumes):
+        raise InvalidRequest(
+            _subject(request),
+            f"it was made of {len(origin.volumes)} volumes, and {len(request.volumes)} are given",
+            remedy="A version never changes: give the image the next version, or delete this one first.",
+        )
+
+
+def _check_published(request: MasterRequest, found: MasterVolumeSeen, digest: str) -> None:
+    published = found.published
+    if published is not None and published.digest not in (None, digest):
         raise MasterChanged(
             _subject(request),
             f"its file changed since it was registered: {published.file.path} holds {published.digest}",
@@ -93,34 +167,35 @@ def _check_published(request: MasterRequest, seen: MasterSeen, published: Publis
         )
 
 
-def _check_source(request: MasterRequest, seen: MasterSeen) -> None:
+def _check_source(
+    request: MasterRequest, volume: MasterVolume, found: MasterVolumeSeen, made: VolumeOrigin | None
+) -> None:
     """Refuse a source that is not what this version was made of: a version never changes."""
-    origin = seen.origin
-    if origin is None or (seen.published is None and not request.digest):
+    if made is None or (found.published is None and not volume.digest):
         return
-    holds = seen.source.sha256 if seen.source else ""
-    if (holds or origin.sha256) != origin.sha256 or (request.sha256 or origin.sha256) != origin.sha256:
+    holds = found.source.sha256 if found.source else ""
+    if (holds or made.sha256) != made.sha256 or (volume.sha256 or made.sha256) != made.sha256:
         raise InvalidRequest(
             _subject(request),
-            f"it was made of other bytes (SHA-256 {origin.sha256}) than {request.source} holds now",
+            f"it was made of other bytes (SHA-256 {made.sha256}) than {volume.source} holds now",
             remedy="A version never changes: give the image the next version, or delete this one first.",
         )
 
 
 def report_master(request: MasterRequest, seen: MasterSeen) -> dict[str, t.Any]:
-    """Return the master's record as it is once its plan is done; what only the work can tell is None before it."""
-    published, origin, source = seen.published, seen.origin, seen.source
-    digest = known_digest(request, seen) or None
-    virtual_bytes = source.header.virtual_bytes if source and source.header else None
+    """Return the master's record as it is once its plan is done; what only the work can tell is None before it.
+
+    What tells of a file stands there for each volume, and once more for the first.
+    """
+    made, digests = list_origins(request, seen.origin), known_digests(request, seen.origin)
+    files = [
+        _report_volume(request, volume, found, one, digest=digest or None)
+        for volume, found, one, digest in zip(request.volumes, seen.volumes, made, digests)
+    ]
     inspection = _find_inspection(request, seen) or {}
-    sha256 = source.sha256 if source and source.sha256 else None
     return {
-        "digest": digest,
-        "path": request.pool.master_file(digest) if digest else None,
-        "fingerprint": published.file.fingerprint if published else None,
-        "format": "qcow2",
-        "virtual_bytes": published.virtual_bytes if published else virtual_bytes,
-        "allocated_bytes": _predict_allocated(seen),
+        **{key: files[0][key] for key in _OF_FILE},
+        "volumes": files,
         "hardware": {
             "arch": request.hardware.arch,
             "firmware": request.hardware.firmware or inspection.get("firmware"),
@@ -128,29 +203,44 @@ def report_master(request: MasterRequest, seen: MasterSeen) -> dict[str, t.Any]:
             "min_cpus": request.hardware.min_cpus,
             "min_memory_mib": request.hardware.min_memory_mib,
         },
-        "software": inspection.get("software"),
-        "packages": inspection.get("packages"),
-        "layout": inspection.get("layout"),
-        "sealed": inspection.get("sealed"),
+        **{key: inspection.get(key) for key in ("software", "packages", "layout", "sealed")},
+    }
+
+
+def _report_volume(
+    request: MasterRequest,
+    volume: MasterVolume,
+    found: MasterVolumeSeen,
+    made: VolumeOrigin | None,
+    *,
+    digest: str | None,
+) -> dict[str, t.Any]:
+    published, source = found.published, found.source
+    file = published.file if published else source.file if source else None
+    header_bytes = source.header.virtual_bytes if source and source.header else None
+    sha256 = made.sha256 if made else source.sha256 if source else None
+    return {
+        "name": volume.name,
+        "digest": digest,
+        "path": request.pool.master_file(digest) if digest else None,
+        "fingerprint": published.file.fingerprint if published else None,
+        "format": "qcow2",
+        "virtual_bytes": published.virtual_bytes if published else header_bytes,
+        "allocated_bytes": file.allocated_bytes if file else None,
         "source": {
-            "path": origin.path if origin else request.source,
-            "sha256": (origin.sha256 if origin else sha256) or None,
-            "format": origin.format if origin else request.format,
+            "path": made.path if made else volume.source,
+            "sha256": sha256 or None,
+            "format": made.format if made else volume.format,
         },
     }
 
 
 def _find_inspection(request: MasterRequest, seen: MasterSeen) -> t.Mapping[str, t.Any] | None:
-    """Return what an earlier look inside this very file told."""
-    if seen.published is None or seen.origin is None or seen.origin.digest != known_digest(request, seen):
+    """Return what an earlier look inside these very files told."""
+    is_whole = all(found.published for found in seen.volumes)
+    if not is_whole or seen.origin is None or seen.origin.digests != known_digests(request, seen.origin):
         return None
     return seen.origin.inspection
-
-
-def _predict_allocated(seen: MasterSeen) -> int | None:
-    if seen.published:
-        return seen.published.file.allocated_bytes
-    return seen.source.file.allocated_bytes if seen.source else None
 
 
 def _subject(request: MasterRequest) -> str:

@@ -24,19 +24,26 @@ class HardwareWishes:
 
 
 @dataclasses.dataclass(frozen=True)
+class MasterVolume:
+    """One volume of a master as asked for; ``digest`` and ``fingerprint`` are what is registered, empty before."""
+
+    name: str = "root"
+    source: str = ""
+    format: str = ""
+    sha256: str = ""
+    digest: str = ""
+    fingerprint: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class MasterRequest:
-    """One master as asked for; ``digest`` and ``fingerprint`` are what is registered, empty before."""
+    """One master as asked for; it boots from the first of its volumes."""
 
     name: str
     pool: Pool
-    source: str = ""
-    format: str = ""
-    volume: str = "root"
-    sha256: str = ""
+    volumes: tuple[MasterVolume, ...] = (MasterVolume(),)
     hardware: HardwareWishes = HardwareWishes()
     inspect: bool = True
-    digest: str = ""
-    fingerprint: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +55,8 @@ class HashRequest:
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
-    """What a published file was made of, as it is written beside it; ``inspection`` None when nobody looked.
-
-    ``path``, ``format``, ``sha256`` and ``fingerprint`` are those of the source.
-    """
+class VolumeOrigin:
+    """What one published file was made of; ``path``, ``format``, ``sha256`` and ``fingerprint`` are the source's."""
 
     digest: str
     published_fingerprint: str
@@ -60,7 +64,24 @@ class Origin:
     format: str
     sha256: str
     fingerprint: str
+    name: str = "root"
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """What a master's files were made of, as it is written beside them; ``inspection`` None when nobody looked.
+
+    ``complete`` is false while several files get their names one after the other.
+    """
+
+    volumes: tuple[VolumeOrigin, ...]
     inspection: t.Mapping[str, t.Any] | None = None
+    complete: bool = True
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The digests of the files, in the order of the volumes."""
+        return tuple(volume.digest for volume in self.volumes)
 
     def to_json(self) -> dict[str, t.Any]:
         """Return the origin as it is stored."""
@@ -68,8 +89,14 @@ class Origin:
 
     @staticmethod
     def from_json(stored: t.Mapping[str, t.Any]) -> Origin:
-        """Return the origin that was stored."""
-        return Origin(**{field.name: stored[field.name] for field in dataclasses.fields(Origin)})
+        """Return the origin that was stored; version 0.1.0 knew but one volume, and no name of it."""
+        fields = [field.name for field in dataclasses.fields(VolumeOrigin)]
+        volumes = [{"name": "root", **volume} for volume in stored.get("volumes") or [stored]]
+        return Origin(
+            tuple(VolumeOrigin(**{name: volume[name] for name in fields}) for volume in volumes),
+            stored["inspection"],
+            stored.get("complete", True),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,35 +118,50 @@ class SourceSeen:
 
 
 @dataclasses.dataclass(frozen=True)
-class MasterSeen:
-    """What there is of one master; ``sharers`` are other masters with the same bytes."""
+class MasterVolumeSeen:
+    """What there is of one volume of a master."""
 
-    published: PublishedSeen | None
+    published: PublishedSeen | None = None
+    source: SourceSeen | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class MasterSeen:
+    """What there is of one master; ``shared`` are digests of its files that other masters have too."""
+
+    volumes: tuple[MasterVolumeSeen, ...]
     origin: Origin | None
-    source: SourceSeen | None
     free_bytes: int
     leftovers: tuple[str, ...] = ()
-    sharers: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     clones: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
-class ImportVolume:
-    """Convert a foreign image into a published file, named by its digest."""
+class VolumeImport:
+    """A foreign image that becomes the volume of this name."""
 
+    volume: str
     source: FileSeen
     format: str
     sha256: str
     expected_digest: str
 
+
+@dataclasses.dataclass(frozen=True)
+class ImportVolumes:
+    """Convert foreign images into published files, named by their digests; those that are published stay."""
+
+    imports: tuple[VolumeImport, ...]
+
     def describe(self) -> str:
         """Return the step in words."""
-        return f"import {self.source.path} ({self.format}) as qcow2"
+        return f"import {', '.join(f'{one.source.path} ({one.format})' for one in self.imports)} as qcow2"
 
 
 @dataclasses.dataclass(frozen=True)
-class InspectVolume:
-    """Look inside the published file: firmware, partitions, operating system."""
+class InspectVolumes:
+    """Look inside the published files: firmware, partitions, operating system."""
 
     def describe(self) -> str:
         """Return the step in words."""
@@ -128,11 +170,13 @@ class InspectVolume:
 
 @dataclasses.dataclass(frozen=True)
 class RemoveMaster:
-    """Delete a master's published file, unless another master has the same bytes, and what is written of it."""
+    """Delete a master's published files, but for those that another master has too, and what is written of them."""
 
-    digest: str
-    keep_file: bool
+    digests: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """Return the step in words."""
-        return f"forget where {self.digest} came from" if self.keep_file else f"delete {self.digest}.qcow2"
+        if not self.digests:
+            return f"forget where {', '.join(self.kept)} came from"
+        return f"delete {', '.join(f'{digest}.qcow2' for digest in self.digests)}"

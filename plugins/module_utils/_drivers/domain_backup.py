@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A domain's disk copied while it runs, by libvirt's backup job. Private to this collection.
+"""A domain's disks copied while it runs, by libvirt's backup job. Private to this collection.
 
 Each function is given the library's handle of a domain, by who makes its calls with a time limit.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._core.donation import DonorSeen, parse_backup, parse_donor_disks
+from .._core.donation import DonorSeen, has_agent, parse_backup, parse_donor_disks
 from .._core.errors import ToolFailed
 
 try:
@@ -24,14 +24,29 @@ _COMPLETED = 3  # virDomainJobType
 def see_donor(handle: t.Any, subject: str) -> DonorSeen:
     """Return the domain with its disks, and the backup job that is at work on it."""
     active = bool(handle.isActive())
-    disks = parse_donor_disks(handle.XMLDesc(0), subject)
-    return DonorSeen(active, disks, _read_job(handle, subject) if active else None)
+    text = handle.XMLDesc(0)
+    job = _read_job(handle, subject) if active else None
+    return DonorSeen(active, parse_donor_disks(text, subject), job, agent=active and has_agent(text, subject))
 
 
 def measure_disk(handle: t.Any, target: str) -> int:
     """Return how many bytes a disk holds at most: what is allocated for it and its backing files, or its size."""
     capacity, _allocation, _physical = handle.blockInfo(target)
     return int(capacity)
+
+
+def freeze_domain(handle: t.Any) -> str:
+    """Freeze its file systems by the guest agent; return why it would not, empty when they are frozen."""
+    try:
+        handle.fsFreeze()
+    except libvirt.libvirtError as exc:
+        return (exc.get_error_message() or "the guest agent failed")[:300]
+    return ""
+
+
+def thaw_domain(handle: t.Any) -> None:
+    """Thaw its file systems; none frozen is success."""
+    handle.fsThaw()
 
 
 def begin_backup(handle: t.Any, order: str) -> None:

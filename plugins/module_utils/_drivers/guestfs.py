@@ -115,10 +115,18 @@ class Appliance:
             return [
                 place.mountpoint
                 for place in file_systems
-                if place.filesystem in ("ext3", "ext4")
-                and "needs_recovery"
-                in self.handle.tune2fs_l(self._find_device(guest, place.device, subject))["Filesystem features"]
+                if self._needs_recovery(self._find_device(guest, place.device, subject), place.filesystem)
             ]
+
+    def list_unclean_devices(self, subject: str) -> list[str]:
+        """Return the devices of the only guest in this appliance that ``list_unclean`` would tell the places of."""
+        with explained(subject):
+            found = self.handle.list_filesystems()
+            return [name.replace("/dev/", "") for name, kind in found.items() if self._needs_recovery(name, kind)]
+
+    def _needs_recovery(self, device: str, filesystem: str) -> bool:
+        journaled = filesystem in ("ext3", "ext4")
+        return journaled and "needs_recovery" in self.handle.tune2fs_l(device)["Filesystem features"]
 
     def inspect(self, subject: str) -> dict[str, t.Any]:
         """Return what ``inspect_image`` does, of the only guest in this appliance."""

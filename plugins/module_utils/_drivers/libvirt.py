@@ -249,9 +249,9 @@ class LibvirtHost:
         """Bring it up, now and whenever the host starts."""
         self._call(f"pool {name}", lambda: _bring_up(self._connection.storagePoolLookupByName(name)))
 
-    def ask_domain(self, name: str, ask: t.Callable[[t.Any], T]) -> T:
+    def ask_domain(self, name: str, ask: t.Callable[[t.Any], T], *, limit_s: float | None = None) -> T:
         """Return what ``ask`` makes of the library's handle of a machine."""
-        return self._call(f"machine {name}", lambda: ask(self._connection.lookupByName(name)))
+        return self._call(f"machine {name}", lambda: ask(self._connection.lookupByName(name)), limit_s=limit_s)
 
     def _on_domain(self, name: str, act: t.Callable[[t.Any], object]) -> None:
         self._call(f"machine {name}", lambda: act(self._connection.lookupByName(name)))

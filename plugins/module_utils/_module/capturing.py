@@ -21,9 +21,10 @@ from .._core.capturing import (
     presume_capture,
     report_capture,
 )
-from .._core.customization import CloneRequest, Volume, check_place
+from .._core.customization import CloneRequest, Mount, Volume, check_place
 from .._core.errors import Conflict, EncompassError, InvalidRequest, NoSpace, ToolFailed
-from .._core.library_types import HardwareWishes, MasterRequest, Origin, PublishedSeen
+from .._core.library import list_strays
+from .._core.library_types import HardwareWishes, MasterRequest, MasterVolume, Origin, VolumeOrigin
 from .._core.pool_layout import Pool, RemoveLeftovers, check_object_name, check_pool_path, explain_full_pool
 from .._core.secret_search import describe_secrets
 from .._core.steps import Step
@@ -34,8 +35,8 @@ from .._drivers.private_files import private_directory
 from .._drivers.undo import UndoStore
 from .._drivers.watched import Work, run_batches
 from .customizing import choose_batches, parse_clone
-from .masters import publish_volume, read_origin
 from .parallel import perform_each
+from .publishing import find_shared, publish_volumes, read_origin, see_published
 from .requests import collect_by_name
 from .runner import Job
 from .sealing import seal_guest
@@ -46,6 +47,23 @@ _MODE_PUBLISHED = 0o444
 _REPORT = "report"
 
 Failures = dict[str, t.Optional[EncompassError]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Copies:
+    """Where the copies of one guest's volumes are made; ``names`` are the volumes' in the master, in their order."""
+
+    directory: pathlib.Path
+    names: tuple[str, ...]
+
+    def path_of(self, name: str) -> pathlib.Path:
+        """Return where the copy of a volume is."""
+        return self.directory / f"{name}.qcow2"
+
+    @property
+    def volumes(self) -> tuple[Volume, ...]:
+        """The copies as a guest's volumes."""
+        return tuple(Volume(name, str(self.path_of(name)), "qcow2") for name in self.names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +78,10 @@ class CaptureOptions:
 
 
 class CaptureVerb:
-    """Flatten, seal and publish clones; nothing is written to the clones themselves."""
+    """Flatten, seal and publish clones; nothing is written to the clones themselves.
+
+    Who captures something else gives plans that end as :func:`plan_publication` has it, and says how to ``_copy``.
+    """
 
     lock_kind = KIND
 
@@ -78,8 +99,7 @@ class CaptureVerb:
 
     def diff(self, item: CaptureRequest, seen: CaptureSeen, steps: t.Sequence[Step]) -> tuple[t.Any, t.Any]:
         """Return what is published of the master before, its record after."""
-        published = dataclasses.asdict(seen.published) if seen.published else None
-        return {"published": published}, self.report(item, seen, steps)
+        return {"published": [dataclasses.asdict(file) for file in seen.published]}, self.report(item, seen, steps)
 
     # Observation
 
@@ -99,12 +119,12 @@ class CaptureVerb:
         """Copy all clones, seal the copies in one appliance, and publish them; what is staged goes in any case."""
         failures: Failures = perform_each(plans, self._clear, workers=1)
         plans = {name: steps for name, steps in plans.items() if failures[name] is None}
-        due = [name for name, steps in plans.items() if any(isinstance(step, PublishCopy) for step in steps)]
+        due = {name: step.volumes for name, steps in plans.items() for step in steps if isinstance(step, PublishCopy)}
         with contextlib.ExitStack() as stack:
-            copies: dict[str, pathlib.Path] = {}
-            for name in due:
+            copies: dict[str, Copies] = {}
+            for name, volume_names in due.items():
                 try:
-                    copies[name] = self._stage(name, stack)
+                    copies[name] = Copies(self._stage(name, stack), volume_names)
                 except EncompassError as exc:
                     failures[name] = exc
             copying = {name: plans[name] for name in copies}
@@ -113,7 +133,7 @@ class CaptureVerb:
                     copying, lambda name, step: self._copy(name, step, copies[name]), workers=self._options.workers
                 )
             )
-            sealed = self._seal({name: path for name, path in copies.items() if failures[name] is None})
+            sealed = self._seal({name: one for name, one in copies.items() if failures[name] is None})
             for name, told in sealed.items():
                 failures[name] = told if isinstance(told, EncompassError) else self._publish(name, copies[name], told)
         return failures
@@ -125,16 +145,17 @@ class CaptureVerb:
                 volumes.remove_tree(path, self._requests[name].subject)
 
     def _stage(self, name: str, stack: contextlib.ExitStack) -> pathlib.Path:
-        """Return where the clone's copy goes; its directory lasts as long as the stack."""
+        """Return the directory that the clone's copies go to; it lasts as long as the stack."""
         request = self._requests[name]
         pool = request.master.pool.path
         volumes.ensure_layout(pool, request.subject)
-        staged = stack.enter_context(volumes.staged_directory(pool, STAGED_KIND, name, request.subject))
-        return staged / f"{request.master.volume}.qcow2"
+        return stack.enter_context(volumes.staged_directory(pool, STAGED_KIND, name, request.subject))
 
-    def _copy(self, name: str, step: Step, copy: pathlib.Path) -> None:
+    def _copy(self, name: str, step: Step, copies: Copies) -> None:
+        """Do one step of copying; steps of other kinds have their time before or after."""
         if not isinstance(step, FlattenVolume):
             return
+        copy = copies.path_of(step.volume)
         subject, pool = self._requests[name].subject, self._requests[name].master.pool.path
         try:
             limit_s = limit_copying_s(step.needed_bytes)
@@ -144,12 +165,10 @@ class CaptureVerb:
             free_bytes = volumes.count_free_bytes(pool, subject)
             raise explain_full_pool(subject, pool, needed_bytes=step.needed_bytes, free_bytes=free_bytes) from exc
 
-    def _seal(self, copies: t.Mapping[str, pathlib.Path]) -> dict[str, t.Any]:
-        """Return, by clone, what sealing and inspecting its copy told, or the error."""
+    def _seal(self, copies: t.Mapping[str, Copies]) -> dict[str, t.Any]:
+        """Return, by clone, what sealing and inspecting its copies told, or the error."""
         guests = {
-            name: dataclasses.replace(guest, volumes=(Volume(guest.volumes[0].name, str(path), "qcow2"),))
-            for name, path in copies.items()
-            for guest in [self._requests[name].clone]
+            name: dataclasses.replace(self._requests[name].clone, volumes=one.volumes) for name, one in copies.items()
         }
 
         def serve(batch: t.Sequence[str], run: t.Callable[[str, Work], bool]) -> None:
@@ -174,10 +193,10 @@ class CaptureVerb:
     def _seal_copy(self, appliance: guestfs.Appliance, guest: CloneRequest, *, inspect: bool) -> dict[str, t.Any]:
         """Seal one copy; inspect it too when no other system is in the appliance to be mistaken for it."""
         name, subject = guest.name, self._requests[guest.name].subject
-        guest = self._prepare_guest(appliance, guest, subject)
+        guest, unclean = self._look_inside(appliance, guest, subject)
         mounts = guest.mounts
         if not self._options.force:
-            _require_clean(appliance.list_unclean(name, mounts, subject=subject), subject)
+            _require_clean(unclean, subject)
         with private_directory() as scratch, appliance.mounted(name, mounts, subject=subject) as handle:
             told = seal_guest(
                 GuestFiles(handle, subject),
@@ -192,11 +211,21 @@ class CaptureVerb:
                 f"it holds secrets: {describe_secrets(told['secrets'])}",
                 remedy="Remove them in the guest, or capture with on_secret: report. Nothing was made of the clone.",
             )
-        return {**(appliance.inspect(subject) if inspect else {}), CAPTURED: told}
+        return {**(appliance.inspect(subject) if inspect else {}), CAPTURED: {**told, "replayed": unclean}}
 
-    def _prepare_guest(self, _appliance: guestfs.Appliance, guest: CloneRequest, _subject: str) -> CloneRequest:
-        """Return the guest with all that is known of it."""
-        return guest
+    def _look_inside(
+        self, appliance: guestfs.Appliance, guest: CloneRequest, subject: str
+    ) -> tuple[CloneRequest, list[str]]:
+        """Return (the guest with its file systems, where those are mounted that were in use to the last).
+
+        Whoever knows nothing of a guest's file systems has it in an appliance of its own.
+        """
+        if guest.mounts:
+            return guest, appliance.list_unclean(guest.name, guest.mounts, subject=subject)
+        unclean = appliance.list_unclean_devices(subject)  # before inspecting mounts them, which replays their journals
+        mounts = tuple(Mount(**mount) for mount in appliance.inspect(subject)["layout"]["mounts"])
+        appliance.release(subject)
+        return dataclasses.replace(guest, mounts=mounts), [one.mountpoint for one in mounts if one.device in unclean]
 
     def _complete(self, guest: CloneRequest, told: t.Any) -> t.Any:
         """Return all that is written down of a copy, or the error; one that is still somebody, read back, is one."""
@@ -204,22 +233,27 @@ class CaptureVerb:
             return told
         subject, inspected = self._requests[guest.name].subject, {}
         if "sealed" not in told:
-            path, limit_s = guest.volumes[0].path, self._options.timeout_s
+            first, *others = (guestfs.Image(volume.path, volume.format) for volume in guest.volumes)
+            limit_s, virt_type = self._options.timeout_s, self._options.virt_type
             try:
-                inspected = guestfs.inspect_image(path, "qcow2", limit_s, virt_type=self._options.virt_type)
+                inspected = guestfs.inspect_image(*first, limit_s, others=others, virt_type=virt_type)
             except EncompassError as exc:
                 return exc
         told = {**inspected, **told}
         left = sorted(trait for trait, is_sealed in told["sealed"].items() if not is_sealed)
         return ToolFailed(subject, f"sealed, its copy still has {', '.join(left)} of its own") if left else told
 
-    def _publish(self, name: str, path: pathlib.Path, told: t.Mapping[str, t.Any]) -> EncompassError | None:
+    def _publish(self, name: str, copies: Copies, told: t.Mapping[str, t.Any]) -> EncompassError | None:
+        """Publish the copies of one guest's volumes, all together."""
         request, subject = self._requests[name], self._requests[name].subject
+        files = {volume: copies.path_of(volume) for volume in copies.names}
+        made = []
         try:
-            volumes.seal_file(path, _MODE_PUBLISHED, subject)
-            digest = image_files.hash_file(str(path), subject)
-            origin = Origin(digest, "", f"clone {name}", "qcow2", digest, "", told)
-            publish_volume(request.master, path, origin, subject)
+            for volume, path in files.items():
+                volumes.seal_file(path, _MODE_PUBLISHED, subject)
+                digest = image_files.hash_file(str(path), subject)
+                made.append(VolumeOrigin(digest, "", subject, "qcow2", digest, "", volume))
+            publish_volumes(request.master, Origin(tuple(made), told), files, copies.directory, subject=subject)
         except EncompassError as exc:
             return exc
         return None
@@ -241,36 +275,38 @@ def see_master(request: CaptureRequest) -> CaptureSeen:
     if origin is not None and CAPTURED not in (origin.inspection or {}):
         raise Conflict(
             subject,
-            f"the pool has another master {master.name}, of {origin.path}",
+            f"the pool has another master {master.name}, of {origin.volumes[0].path}",
             remedy="Delete that master, or add it to the catalog.",
         )
+    leftovers = volumes.find_leftovers(master.pool.path, STAGED_KIND).get(request.name, ())
+    files = [see_published(master.pool, digest, subject) for digest in (origin.digests if origin else ())]
+    published = tuple(file for file in files if file is not None)
+    strays: tuple[str, ...] = ()
+    if len(published) < len(files):  # killed while it was publishing, or lost since
+        strays = list_strays(origin, files, find_shared(master)) if origin and not origin.complete else ()
+        published = ()
     return CaptureSeen(
-        volume=None,
-        in_use=False,
-        needed_bytes=0,
+        volumes=(),
+        in_use="",
+        needed_bytes=(),
         free_bytes=volumes.count_free_bytes(master.pool.path, subject),
         origin=origin,
-        published=_see_published(master, origin, subject) if origin else None,
-        leftovers=tuple(volumes.find_leftovers(master.pool.path, STAGED_KIND).get(request.name, ())),
+        published=published,
+        leftovers=(*leftovers, *strays),
     )
 
 
 def _see_capture(request: CaptureRequest) -> CaptureSeen:
-    seen, disk = see_master(request), request.clone.volumes[0]
-    volume = image_files.see_file(disk.path, request.subject) if seen.published is None else None
-    if volume is None:
+    seen, subject = see_master(request), request.subject
+    if seen.published:
         return seen
-    in_use = image_files.is_open_in_qemu(volume.path, request.subject)
-    needed_bytes = 0 if in_use else qemu_img.measure(disk.path, disk.format, subject=request.subject)
-    return dataclasses.replace(seen, volume=volume, in_use=in_use, needed_bytes=needed_bytes)
-
-
-def _see_published(master: MasterRequest, origin: Origin, subject: str) -> PublishedSeen | None:
-    """Return the published file; one that a killed run was about to publish is not there."""
-    seen = image_files.see_file(master.pool.master_file(origin.digest), subject)
-    if seen is None:
-        return None
-    return PublishedSeen(seen, image_files.read_header(seen.path, f"{subject} ({seen.path})").virtual_bytes)
+    disks = request.clone.volumes
+    files = tuple(image_files.see_file(disk.path, subject) for disk in disks)
+    if None in files:
+        return dataclasses.replace(seen, volumes=files)
+    in_use = next((disk.path for disk in disks if image_files.is_open_in_qemu(disk.path, subject)), "")
+    sizes = [0 if in_use else qemu_img.measure(disk.path, disk.format, subject=subject) for disk in disks]
+    return dataclasses.replace(seen, volumes=files, in_use=in_use, needed_bytes=tuple(sizes))
 
 
 def parse_options(params: t.Mapping[str, t.Any]) -> CaptureOptions:
@@ -297,13 +333,11 @@ def _parse_capture(entry: t.Mapping[str, t.Any]) -> CaptureRequest:
     nothing = dict.fromkeys(("seed", "items", "hostname", "machine_id", "inputs", "secrets_given"))
     clone = parse_clone({**nothing, **entry}, present=False)
     check_place(clone)
-    if len(clone.volumes) != 1:
-        raise InvalidRequest(subject, f"it has {len(clone.volumes)} volumes", remedy="Only one can be captured.")
     hardware = entry["hardware"] or {}
     master = MasterRequest(
         entry["master"],
         Pool(entry["pool_path"].rstrip("/")),
-        volume=clone.volumes[0].name,
+        tuple(MasterVolume(volume.name) for volume in clone.volumes),
         hardware=HardwareWishes(**{key: value for key, value in hardware.items() if value}),
     )
     return CaptureRequest(clone.name, clone, master, entry["stage"] or "")

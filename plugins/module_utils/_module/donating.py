@@ -9,35 +9,43 @@ import contextlib
 import dataclasses
 import functools
 import os
-import pathlib
 import re
 import time
 import typing as t
 
-from .._core.capturing import limit_copying_s, report_capture
-from .._core.customization import CloneRequest, Mount, Volume
+from .._core.capturing import CAPTURED, limit_copying_s, report_capture
+from .._core.customization import CloneRequest
 from .._core.donation import (
+    CRASH,
+    FROZEN,
+    NEVER,
+    OFF,
+    REQUIRED,
     AbortBackup,
-    BackUpDisk,
+    BackUpDisks,
     DonationSeen,
     DonorRequest,
     DonorSeen,
+    ProveOff,
+    ThawDomain,
+    choose_disks,
     plan_donation,
     render_backup,
-    require_disk,
 )
-from .._core.errors import EncompassError, InvalidRequest, NotFound, ToolFailed
+from .._core.errors import Conflict, EncompassError, InvalidRequest, NotFound, ToolFailed
 from .._core.library_types import HardwareWishes, MasterRequest
 from .._core.pool_layout import Pool, check_object_name, check_pool_path
 from .._core.steps import Step
-from .._drivers import domain_backup, guestfs, qemu_img, volumes
+from .._drivers import domain_backup, image_files, qemu_img, volumes
 from .._drivers.libvirt import LibvirtHost, open_host
-from .capturing import CaptureOptions, CaptureVerb, make_capture_job, parse_options, see_master
+from .capturing import CaptureOptions, CaptureVerb, Copies, make_capture_job, parse_options, see_master
 from .requests import collect_by_name
 from .runner import Job
 
 KIND = "master"
 _POLL_S = 0.2
+_FREEZE_S = 30.0
+_THAW_S = 120.0
 
 
 class DonorVerb(CaptureVerb):
@@ -50,6 +58,7 @@ class DonorVerb(CaptureVerb):
         super().__init__(requests, dataclasses.replace(options, force=True))
         self._donors = requests
         self._host = host
+        self._consistency: dict[str, tuple[str, str | None]] = {}
 
     def plan(self, item: t.Any, seen: t.Any) -> list[Step]:
         """Return the steps that are left to do."""
@@ -61,8 +70,8 @@ class DonorVerb(CaptureVerb):
 
     def diff(self, item: t.Any, seen: t.Any, steps: t.Sequence[Step]) -> tuple[t.Any, t.Any]:
         """Return what is published of the master before, its record after."""
-        published = dataclasses.asdict(seen.capture.published) if seen.capture.published else None
-        return {"published": published}, self.report(item, seen, steps)
+        before = [dataclasses.asdict(file) for file in seen.capture.published]
+        return {"published": before}, self.report(item, seen, steps)
 
     def observe(self, items: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """Return what is there of each donor and of its master."""
@@ -77,9 +86,10 @@ class DonorVerb(CaptureVerb):
     def _see_donation(self, request: DonorRequest) -> DonationSeen:
         capture = see_master(request)
         donor = self._see_donor(request)
-        if donor is not None and capture.published is None:
-            needed_bytes = self._measure(request, donor)
-            capture = dataclasses.replace(capture, needed_bytes=needed_bytes)
+        if donor is not None and not capture.published:
+            disks = choose_disks(request, donor)
+            files = tuple(image_files.see_file(disk.path, request.subject) for disk in disks)
+            capture = dataclasses.replace(capture, volumes=files, needed_bytes=self._measure(request, donor))
         return DonationSeen(capture, donor)
 
     def _see_donor(self, request: DonorRequest) -> DonorSeen | None:
@@ -89,33 +99,55 @@ class DonorVerb(CaptureVerb):
         except NotFound:
             return None
 
-    def _measure(self, request: DonorRequest, donor: DonorSeen) -> int:
-        """Return how much room the copy takes: exactly of what is off, at most of what runs."""
-        disk = require_disk(request, donor)
-        if donor.active:
-            return self._host.ask_domain(request.domain, lambda handle: domain_backup.measure_disk(handle, disk.target))
-        return qemu_img.measure(disk.path, disk.format, subject=request.subject)
+    def _measure(self, request: DonorRequest, donor: DonorSeen) -> tuple[int, ...]:
+        """Return how much room each copy takes: exactly of what is off, at most of what runs."""
+        disks = choose_disks(request, donor)
+        if not donor.active:
+            return tuple(qemu_img.measure(disk.path, disk.format, subject=request.subject) for disk in disks)
+        targets = [disk.target for disk in disks]
+        sizes = self._host.ask_domain(
+            request.domain, lambda handle: [domain_backup.measure_disk(handle, target) for target in targets]
+        )
+        return tuple(sizes)
 
     def _clear(self, name: str, step: Step) -> None:
         super()._clear(name, step)
-        if isinstance(step, AbortBackup):
+        if isinstance(step, ThawDomain):
+            self._thaw(self._donors[name])
+        elif isinstance(step, AbortBackup):
             self._abort(self._donors[name])
 
-    def _copy(self, name: str, step: Step, copy: pathlib.Path) -> None:
-        super()._copy(name, step, copy)
-        if isinstance(step, BackUpDisk):
-            self._back_up(self._donors[name], step, copy)
+    def _copy(self, name: str, step: Step, copies: Copies) -> None:
+        super()._copy(name, step, copies)
+        if isinstance(step, BackUpDisks):
+            self._back_up(self._donors[name], step, copies)
+        elif isinstance(step, ProveOff):
+            self._prove_off(self._donors[name], step)
 
-    def _back_up(self, request: DonorRequest, step: BackUpDisk, copy: pathlib.Path) -> None:
-        """Have libvirt copy the disk; its qemu, which is not root, opens the file by its name."""
+    def _prove_off(self, request: DonorRequest, step: ProveOff) -> None:
+        """Refuse copies of a domain that was started meanwhile, for they need not be of one moment."""
+        donor = self._see_donor(request)
+        now = [image_files.see_file(file.path, request.subject) for file in step.files]
+        is_same = [file.fingerprint for file in step.files] == [file.fingerprint if file else "" for file in now]
+        if donor is None or donor.active or not is_same:
+            raise Conflict(
+                request.subject,
+                "it was started while it was copied" if donor and donor.active else "it changed while it was copied",
+                remedy="Run again, while it runs or while it is off.",
+            )
+        self._consistency[request.name] = (OFF, None)
+
+    def _back_up(self, request: DonorRequest, step: BackUpDisks, copies: Copies) -> None:
+        """Have libvirt copy the disks; its qemu, which is not root, opens the files by their names."""
         subject = request.subject
         with volumes.explained(subject, "let qemu write the copy"):
-            for place in (copy.parent, copy.parent.parent):
+            for place in (copies.directory, copies.directory.parent):
                 place.chmod(0o711)
-        order = render_backup(step.disk.target, step.others, str(copy), subject=subject)
+        paths = {disk.target: copies.path_of(volume) for disk, volume in zip(step.disks, step.volumes)}
+        order = render_backup({target: str(path) for target, path in paths.items()}, step.others, subject=subject)
         deadline = time.monotonic() + limit_copying_s(step.needed_bytes)
         try:
-            self._host.ask_domain(step.domain, lambda handle: domain_backup.begin_backup(handle, order))
+            self._consistency[request.name] = self._begin_backup(request, order, freeze=step.freeze)
             while self._host.ask_domain(step.domain, lambda handle: domain_backup.is_backing_up(handle, subject)):
                 if time.monotonic() >= deadline:
                     raise ToolFailed(subject, "its backup did not end in time and was ended", remedy="Run again.")
@@ -126,16 +158,80 @@ class DonorVerb(CaptureVerb):
                 self._abort(request)
             raise
         with volumes.explained(subject, "take the copy over from qemu"):
-            os.chown(copy, 0, 0)
+            for path in paths.values():
+                os.chown(path, 0, 0)
+
+    def _begin_backup(self, request: DonorRequest, order: str, *, freeze: bool) -> tuple[str, str | None]:
+        """Begin the backup, which is of this moment; return how consistent it is, and why not better."""
+
+        def begin() -> None:
+            self._host.ask_domain(
+                request.domain, lambda handle: domain_backup.begin_backup(handle, order), limit_s=_FREEZE_S
+            )
+
+        if not freeze:
+            begin()
+            return CRASH, "it was not to be frozen" if request.freeze == NEVER else "no guest agent is connected"
+        with self._frozen(request) as problem:
+            begin()
+        return (CRASH, problem) if problem else (FROZEN, None)
+
+    @contextlib.contextmanager
+    def _frozen(self, request: DonorRequest) -> t.Iterator[str]:
+        """Freeze the donor's file systems for the block; yield why that failed, empty when they are frozen."""
+        may_be_frozen = True
+        try:
+            try:
+                problem = self._host.ask_domain(request.domain, domain_backup.freeze_domain, limit_s=_FREEZE_S)
+                may_be_frozen = not problem
+            except EncompassError as exc:  # it may come to that yet
+                problem = exc.problem
+            if problem and request.freeze == REQUIRED:
+                raise ToolFailed(
+                    request.subject,
+                    f"its file systems could not be frozen: {problem}",
+                    remedy="Look at the guest agent in it, or do without (freeze: auto).",
+                )
+            yield problem
+        finally:
+            if may_be_frozen:
+                self._thaw(request)
+            else:
+                self._try_thaw(request)
+
+    def _thaw(self, request: DonorRequest) -> None:
+        """Thaw the donor's file systems, trying again while its agent is still at work on freezing them."""
+        deadline = time.monotonic() + _THAW_S
+        while problem := self._try_thaw(request):
+            donor = self._see_donor(request)
+            if donor is None or not donor.active:
+                return
+            if time.monotonic() >= deadline:
+                raise ToolFailed(
+                    request.subject,
+                    f"its file systems may still be frozen, for they could not be thawed: {problem}",
+                    remedy=f"Run virsh domfsthaw {request.domain} on the provider.",
+                )
+            time.sleep(_POLL_S)
+
+    def _try_thaw(self, request: DonorRequest) -> str:
+        """Thaw the donor's file systems; return why that failed, empty when they are thawed."""
+        try:
+            self._host.ask_domain(request.domain, domain_backup.thaw_domain)
+        except EncompassError as exc:
+            return exc.problem
+        return ""
 
     def _abort(self, request: DonorRequest) -> None:
         self._host.ask_domain(request.domain, lambda handle: domain_backup.abort_backup(handle, request.subject))
 
-    def _prepare_guest(self, appliance: guestfs.Appliance, guest: CloneRequest, subject: str) -> CloneRequest:
-        """Return the guest with the file systems that are found in its copy."""
-        layout = appliance.inspect(subject)["layout"]
-        appliance.release(subject)
-        return dataclasses.replace(guest, mounts=tuple(Mount(**mount) for mount in layout["mounts"]))
+    def _complete(self, guest: CloneRequest, told: t.Any) -> t.Any:
+        """Return all that is written down of a copy, with how consistent it is."""
+        told = super()._complete(guest, told)
+        if isinstance(told, EncompassError):
+            return told
+        consistency, reason = self._consistency[guest.name]
+        return {**told, CAPTURED: {**told[CAPTURED], "consistency": consistency, "consistency_reason": reason}}
 
 
 def parse_donor(entry: t.Mapping[str, t.Any]) -> DonorRequest:
@@ -150,9 +246,12 @@ def parse_donor(entry: t.Mapping[str, t.Any]) -> DonorRequest:
     pool = Pool(entry["pool_path"].rstrip("/"))
     # Each has an appliance of its own, for nobody knows yet what is in it; its customization is not ours.
     hostname = re.sub("[^A-Za-z0-9-]", "-", entry["function"]).strip("-")
-    guest = CloneRequest(name, False, "", (Volume("root", "", ""),), (), batchable=False, hostname=hostname)
+    guest = CloneRequest(name, False, "", (), (), batchable=False, hostname=hostname)
     master = MasterRequest(name, pool, hardware=HardwareWishes(**wishes))
-    return DonorRequest(name, guest, master, domain=entry["domain"])
+    disks = tuple(entry["disks"])
+    if len(set(disks)) < len(disks):
+        raise InvalidRequest(subject, "one of its disks is named twice", remedy="Name each once.")
+    return DonorRequest(name, guest, master, domain=entry["domain"], disks=disks, freeze=entry["freeze"])
 
 
 @contextlib.contextmanager

@@ -12,17 +12,29 @@ import pathlib
 import typing as t
 
 from .._core.errors import Conflict, EncompassError, InvalidRequest, MasterChanged, NoSpace, ToolFailed
-from .._core.library import forget_broken_import, known_digest, plan_master, plan_master_removal, report_master
+from .._core.library import (
+    forget_broken_import,
+    known_digests,
+    list_origins,
+    plan_master,
+    plan_master_removal,
+    removed_digests,
+    report_master,
+)
 from .._core.library_types import (
     HardwareWishes,
     HashRequest,
-    ImportVolume,
+    ImportVolumes,
     MasterRequest,
     MasterSeen,
+    MasterVolume,
+    MasterVolumeSeen,
     Origin,
     PublishedSeen,
     RemoveMaster,
     SourceSeen,
+    VolumeImport,
+    VolumeOrigin,
 )
 from .._core.pool_layout import (
     FileSeen,
@@ -36,6 +48,7 @@ from .._core.pool_layout import (
 from .._core.steps import Step
 from .._drivers import guestfs, image_files, qemu_img, volumes
 from .parallel import perform_each
+from .publishing import find_shared, note_fingerprints, publish_volumes, read_origin, see_published, write_origin
 from .requests import collect_by_name
 from .runner import Job
 
@@ -63,8 +76,9 @@ class HashVerb:
         if seen is None:
             return None
         for origin in volumes.list_origins(request.pool.path).values():
-            if (origin.get("path"), origin.get("fingerprint")) == (seen.path, seen.fingerprint):
-                return str(origin["sha256"])
+            for part in origin.get("volumes") or [origin]:
+                if (part.get("path"), part.get("fingerprint")) == (seen.path, seen.fingerprint):
+                    return str(part["sha256"])
         digest = image_files.hash_file(seen.path, subject)
         _require_unchanged(seen, subject)
         return digest
@@ -109,9 +123,9 @@ class MasterVerb:
         return report_master(item, seen) if self._present else {}
 
     def diff(self, item: MasterRequest, seen: MasterSeen, steps: t.Sequence[Step]) -> tuple[t.Any, t.Any]:
-        """Return the master's published file and origin before, its record after."""
+        """Return the master's published files and origin before, its record after."""
         origin = seen.origin.to_json() if seen.origin else None
-        published = dataclasses.asdict(seen.published) if seen.published else None
+        published = [dataclasses.asdict(volume.published) for volume in seen.volumes if volume.published]
         return {"published": published, "origin": origin}, self.report(item, seen, steps)
 
     # Observation
@@ -127,52 +141,62 @@ class MasterVerb:
         return seen
 
     def _see_master(self, request: MasterRequest, subject: str) -> MasterSeen:
-        pool = request.pool
-        origin = read_origin(request, subject)
+        pool, origin = request.pool, read_origin(request, subject)
+        look = self._see_volumes if self._present else self._see_files
         seen = MasterSeen(
-            published=None,
+            volumes=look(request, origin, subject),
             origin=origin,
-            source=None,
             free_bytes=volumes.count_free_bytes(pool.path, subject),
             leftovers=tuple(volumes.find_leftovers(pool.path, KIND).get(request.name, ())),
+            shared=find_shared(request),
         )
-        digest = known_digest(request, seen)
-        published = self._see_published(request, digest, origin, subject) if digest else None
         if self._present:
-            source = self._see_source(request, origin, subject, wanted=published is None)
-            seen = dataclasses.replace(seen, published=published, source=source)
             return forget_broken_import(request, seen)
-        return dataclasses.replace(
-            seen,
-            published=published,
-            sharers=_find_sharers(request, digest),
-            clones=_find_overlays(pool.path, pool.master_file(digest), subject) if published else (),
+        digests = removed_digests(request, origin)
+        own = [pool.master_file(digest) for digest in digests if digest not in seen.shared]
+        return dataclasses.replace(seen, clones=_find_overlays(pool.path, own, subject) if own else ())
+
+    def _see_files(self, request: MasterRequest, origin: Origin | None, subject: str) -> tuple[MasterVolumeSeen, ...]:
+        """Look at the files that go with the master, whatever they hold."""
+        digests = removed_digests(request, origin)
+        return tuple(MasterVolumeSeen(see_published(request.pool, digest, subject)) for digest in digests)
+
+    def _see_volumes(self, request: MasterRequest, origin: Origin | None, subject: str) -> tuple[MasterVolumeSeen, ...]:
+        """Look at the master's volumes, and at the images that they come of."""
+        digests, made = known_digests(request, origin), list_origins(request, origin)
+        files = [
+            self._see_file(request.pool, digest, registered=volume.fingerprint, made=one, subject=subject)
+            for volume, digest, one in zip(request.volumes, digests, made)
+        ]
+        # Where one is missing, what is there may have to be made again too.
+        wanted = None in files
+        return tuple(
+            MasterVolumeSeen(file, self._see_source(volume, one, subject, wanted=wanted))
+            for volume, one, file in zip(request.volumes, made, files)
         )
 
-    def _see_published(
-        self, request: MasterRequest, digest: str, origin: Origin | None, subject: str
+    def _see_file(
+        self, pool: Pool, digest: str, *, registered: str, made: VolumeOrigin | None, subject: str
     ) -> PublishedSeen | None:
-        seen = image_files.see_file(request.pool.master_file(digest), subject)
+        """Look at a published file; it is read when it does not look as it did when it was registered."""
+        seen = see_published(pool, digest, subject) if digest else None
         if seen is None:
             return None
-        registered = request.fingerprint
-        if not registered and origin is not None and origin.digest == digest:
-            registered = origin.published_fingerprint
-        trusted = seen.fingerprint == registered or not self._present
-        header = image_files.read_header(seen.path, f"{subject} ({seen.path})")
-        return PublishedSeen(seen, header.virtual_bytes, None if trusted else self._hash(seen, subject))
+        trusted = registered or (made.published_fingerprint if made and made.digest == digest else "")
+        is_trusted = seen.file.fingerprint == trusted
+        return seen if is_trusted else dataclasses.replace(seen, digest=self._hash(seen.file, subject))
 
     def _see_source(
-        self, request: MasterRequest, origin: Origin | None, subject: str, *, wanted: bool
+        self, volume: MasterVolume, made: VolumeOrigin | None, subject: str, *, wanted: bool
     ) -> SourceSeen | None:
         """Look at the source; it is read only when it is to be imported, or is not as it was when it was."""
-        seen = image_files.see_file(request.source, subject) if request.source else None
+        seen = image_files.see_file(volume.source, subject) if volume.source else None
         if seen is None:
             return None
         header = image_files.read_header(seen.path, f"image {seen.path}") if wanted else None
-        if origin is not None and origin.fingerprint == seen.fingerprint:
-            return SourceSeen(seen, header, origin.sha256)
-        return SourceSeen(seen, header, self._hash(seen, subject) if wanted or origin is not None else "")
+        if made is not None and made.fingerprint == seen.fingerprint:
+            return SourceSeen(seen, header, made.sha256)
+        return SourceSeen(seen, header, self._hash(seen, subject) if wanted or made is not None else "")
 
     def _hash(self, seen: FileSeen, subject: str) -> str:
         key = f"{seen.path} {seen.fingerprint}"
@@ -194,23 +218,31 @@ class MasterVerb:
             for path in step.paths:
                 volumes.remove_tree(path, subject)
         elif isinstance(step, RemoveMaster):
-            if not step.keep_file:
-                volumes.withdraw_file(request.pool.master_file(step.digest), subject)
+            for digest in step.digests:
+                volumes.withdraw_file(request.pool.master_file(digest), subject)
             volumes.withdraw_file(request.pool.origin_file(name), subject)
         else:
             with volumes.staged_directory(request.pool.path, KIND, name, subject) as staged:
-                if isinstance(step, ImportVolume):
-                    self._import_volume(request, step, staged, subject)
+                if isinstance(step, ImportVolumes):
+                    self._import_volumes(request, step, staged, subject)
                 else:
                     self._inspect(request, staged, subject)
 
-    def _import_volume(self, request: MasterRequest, step: ImportVolume, staged: pathlib.Path, subject: str) -> None:
-        path = staged / f"{request.volume}.qcow2"
-        needed_bytes = qemu_img.measure(step.source.path, step.format, subject=subject)
+    def _import_volumes(self, request: MasterRequest, step: ImportVolumes, staged: pathlib.Path, subject: str) -> None:
+        """Convert what is missing, refuse other bytes than those that are registered, then publish all together."""
+        for one in step.imports:
+            self._convert(request, one, staged / f"{one.volume}.qcow2", subject)
+        made = {one.volume: _describe_import(one, staged / f"{one.volume}.qcow2", subject) for one in step.imports}
+        kept = self._describe_kept(request, made, subject)
+        origin = Origin(tuple(made.get(volume.name) or kept[volume.name] for volume in request.volumes))
+        publish_volumes(request, origin, {name: staged / f"{name}.qcow2" for name in made}, staged, subject=subject)
+
+    def _convert(self, request: MasterRequest, one: VolumeImport, path: pathlib.Path, subject: str) -> None:
+        needed_bytes = qemu_img.measure(one.source.path, one.format, subject=subject)
         free_bytes = volumes.count_free_bytes(request.pool.path, subject)
         require_room(subject, request.pool.path, needed_bytes=needed_bytes, free_bytes=free_bytes)
         try:
-            qemu_img.convert(step.source.path, step.format, str(path), subject=subject, timeout_s=self._timeout_s)
+            qemu_img.convert(one.source.path, one.format, str(path), subject=subject, timeout_s=self._timeout_s)
             volumes.seal_file(path, _MODE_PUBLISHED, subject)
         except NoSpace as exc:
             volumes.remove_tree(path, subject)
@@ -218,31 +250,44 @@ class MasterVerb:
             raise explain_full_pool(
                 subject, request.pool.path, needed_bytes=needed_bytes, free_bytes=free_bytes
             ) from exc
-        _require_unchanged(step.source, subject)
-        self._publish(request, step, path, subject)
+        _require_unchanged(one.source, subject)
 
-    def _publish(self, request: MasterRequest, step: ImportVolume, path: pathlib.Path, subject: str) -> None:
-        """Refuse other bytes than those that are registered, then publish the file."""
-        digest = image_files.hash_file(str(path), subject)
-        if step.expected_digest not in ("", digest):
-            raise MasterChanged(
-                subject,
-                f"importing {step.source.path} again gave {digest}, registered is {step.expected_digest}",
-                remedy="Give the image that the master was made of, or import this one as a new version.",
-            )
-        origin = Origin(digest, "", step.source.path, step.format, step.sha256, step.source.fingerprint)
-        publish_volume(request, path, origin, subject)
+    def _describe_kept(self, request: MasterRequest, made: t.Collection[str], subject: str) -> dict[str, VolumeOrigin]:
+        """Return the origins of the volumes that are published already, as far as they are known."""
+        origin = read_origin(request, subject)
+        digests = known_digests(request, origin)
+        return {
+            volume.name: one
+            if one and one.digest == digest
+            else VolumeOrigin(digest, "", volume.source, volume.format, volume.sha256, "", volume.name)
+            for volume, one, digest in zip(request.volumes, list_origins(request, origin), digests)
+            if volume.name not in made
+        }
 
     def _inspect(self, request: MasterRequest, staged: pathlib.Path, subject: str) -> None:
         origin = read_origin(request, subject)
-        digest = request.digest or (origin.digest if origin else "")
-        seen = image_files.see_file(request.pool.master_file(digest), subject)
-        if seen is None:
-            raise ToolFailed(subject, f"{request.pool.master_file(digest)} is not there to be inspected")
-        told = guestfs.inspect_image(seen.path, "qcow2", self._timeout_s)
-        if origin is None or origin.digest != digest:
-            origin = Origin(digest, seen.fingerprint, request.source, request.format, request.sha256, "")
-        write_origin(request, dataclasses.replace(origin, inspection=told), staged, subject)
+        digests = known_digests(request, origin)
+        files = [request.pool.master_file(digest) for digest in digests]
+        missing = [path for path in files if image_files.see_file(path, subject) is None]
+        if missing:
+            raise ToolFailed(subject, f"{missing[0]} is not there to be inspected")
+        others = [guestfs.Image(path, "qcow2") for path in files[1:]]
+        told = guestfs.inspect_image(files[0], "qcow2", self._timeout_s, others=others)
+        if origin is None or origin.digests != digests:
+            kept = self._describe_kept(request, (), subject)
+            origin = note_fingerprints(request, Origin(tuple(kept.values())), {}, subject)
+        write_origin(request, dataclasses.replace(origin, inspection=told, complete=True), staged, subject)
+
+
+def _describe_import(one: VolumeImport, path: pathlib.Path, subject: str) -> VolumeOrigin:
+    digest = image_files.hash_file(str(path), subject)
+    if one.expected_digest not in ("", digest):
+        raise MasterChanged(
+            subject,
+            f"importing {one.source.path} again gave {digest}, registered is {one.expected_digest}",
+            remedy="Give the image that the master was made of, or import this one as a new version.",
+        )
+    return VolumeOrigin(digest, "", one.source.path, one.format, one.sha256, one.source.fingerprint, one.volume)
 
 
 def _require_unchanged(seen: FileSeen, subject: str) -> None:
@@ -255,45 +300,13 @@ def _require_unchanged(seen: FileSeen, subject: str) -> None:
         )
 
 
-def read_origin(request: MasterRequest, subject: str) -> Origin | None:
-    """Return what is written down of the master's origin; None when nothing is."""
-    path = request.pool.origin_file(request.name)
-    stored = volumes.read_json(path, subject)
-    try:
-        return Origin.from_json(stored) if stored else None
-    except KeyError as exc:
-        raise ToolFailed(subject, f"{path} lacks {exc}", remedy="Delete the file and run again.") from exc
-
-
-def write_origin(request: MasterRequest, origin: Origin, staged: pathlib.Path, subject: str) -> None:
-    """Replace at once what is written down of the master's origin."""
-    path = request.pool.origin_file(request.name)
-    volumes.write_json(origin.to_json(), path, staged / "origin.json", subject)
-
-
-def publish_volume(request: MasterRequest, path: pathlib.Path, origin: Origin, subject: str) -> None:
-    """Write down a finished file's origin, then give the file its name: what has a name has an origin."""
-    target = request.pool.master_file(origin.digest)
-    made = image_files.see_file(str(path), subject)
-    there = image_files.see_file(target, subject)
-    if there is not None and image_files.hash_file(target, subject) != origin.digest:
-        raise MasterChanged(subject, f"{target} is there, but does not hold what its name says")
-    fingerprint = there.fingerprint if there else made.fingerprint if made else ""
-    write_origin(request, dataclasses.replace(origin, published_fingerprint=fingerprint), path.parent, subject)
-    volumes.publish_file(path, target, subject)
-
-
-def _find_sharers(request: MasterRequest, digest: str) -> tuple[str, ...]:
-    origins = volumes.list_origins(request.pool.path)
-    return tuple(name for name, stored in origins.items() if name != request.name and stored.get("digest") == digest)
-
-
-def _find_overlays(pool: str, path: str, subject: str) -> tuple[str, ...]:
-    """Return what in the pool has this file below it: clones by their names, other files by their paths."""
+def _find_overlays(pool: str, paths: t.Collection[str], subject: str) -> tuple[str, ...]:
+    """Return what in the pool has one of these files below it: clones by name, other files by path."""
     found: dict[str, None] = {}
+    bases = {os.path.normpath(path) for path in paths}
     for file in volumes.list_foreign_files(pool, subject):
         backing = image_files.read_header(str(file), f"{subject} ({file})").backing_file
-        if backing and os.path.normpath(file.parent / backing) == os.path.normpath(path):
+        if backing and os.path.normpath(file.parent / backing) in bases:
             clone = file.parent.name if file.parent.parent == pathlib.Path(pool, "clones") else str(file)
             found[clone] = None
     return tuple(found)
@@ -328,30 +341,41 @@ def _parse_image(entry: t.Mapping[str, t.Any]) -> HashRequest:
 
 def _parse_master(entry: t.Mapping[str, t.Any]) -> MasterRequest:
     name = f"{entry['function']}-v{entry['version']}"
-    subject, source = f"{KIND} {name}", entry["source"] or ""
+    subject = f"{KIND} {name}"
     if not entry["version"] or entry["version"] < 1:
         raise InvalidRequest(f"{KIND} of {entry['function']}", f"its version is {entry['version']}, not 1 or more")
     if entry["name"] not in (None, name):
         raise InvalidRequest(subject, f"it cannot have the name {entry['name']}")
-    for part in (name, entry["volume"]):
-        check_object_name(subject, part)
+    check_object_name(subject, name)
     check_pool_path(subject, entry["pool_path"] or "")
+    hardware = {field.name: entry[field.name] for field in dataclasses.fields(HardwareWishes) if entry[field.name]}
+    return MasterRequest(
+        name,
+        Pool(entry["pool_path"].rstrip("/")),
+        _parse_volumes(subject, entry),
+        hardware=HardwareWishes(**hardware),
+        inspect=entry["inspect"],
+    )
+
+
+def _parse_volumes(subject: str, entry: t.Mapping[str, t.Any]) -> tuple[MasterVolume, ...]:
+    """Return the volumes that are listed, else the one that the master itself tells of."""
+    if entry["volumes"] and entry["source"]:
+        raise InvalidRequest(subject, "both source and volumes are given", remedy="List all images as volumes.")
+    found = tuple(_parse_volume(subject, one) for one in entry["volumes"] or [{**entry, "name": entry["volume"]}])
+    if len({volume.name for volume in found}) < len(found):
+        raise InvalidRequest(subject, "two of its volumes have the same name", remedy="Rename one.")
+    return found
+
+
+def _parse_volume(subject: str, entry: t.Mapping[str, t.Any]) -> MasterVolume:
+    check_object_name(subject, entry["name"])
+    source = entry["source"] or ""
     if source and not source.startswith("/"):
         raise InvalidRequest(subject, f"the path {source!r} of its source is not absolute")
     if source and not entry["format"]:
         raise InvalidRequest(
             subject, "the format of its source is not given", remedy="Give format; it is never guessed."
         )
-    hardware = {field.name: entry[field.name] for field in dataclasses.fields(HardwareWishes) if entry[field.name]}
-    return MasterRequest(
-        name,
-        Pool(entry["pool_path"].rstrip("/")),
-        source,
-        entry["format"] or "",
-        volume=entry["volume"],
-        sha256=(entry["sha256"] or "").lower(),
-        hardware=HardwareWishes(**hardware),
-        inspect=entry["inspect"],
-        digest=entry["digest"] or "",
-        fingerprint=entry["fingerprint"] or "",
-    )
+    given = {key: entry[key] or "" for key in ("name", "source", "format", "digest", "fingerprint")}
+    return MasterVolume(**given, sha256=(entry["sha256"] or "").lower())

@@ -54,8 +54,7 @@ class Capture(Verb):
         """Return the records after the verb: a new master, and a clone that is spent."""
         master, draft = self.drafts[subject.clone_name]
         clone = subject.clone
-        place = {"provider": clone["provider"], "pool": clone["pool"], "volume_name": clone["volumes"][0]["name"]}
-        body = complete_master(draft, record, **place)
+        body = complete_master(draft, record, provider=clone["provider"], pool=clone["pool"])
         return {**super().absorb(subject, record), ("master", master): body}
 
 

@@ -12,7 +12,7 @@ import typing as t
 from ...module_utils._core.errors import Conflict, InvalidRequest, NotFound
 from .._catalog.objects import Body, Owner
 from .._catalog.store import Writing
-from .._planning.masters import describe_replica, describe_volume, master_name
+from .._planning.masters import describe_replica, describe_volumes, list_contents, master_name
 from .._planning.versions import (
     UNPROVEN,
     USABLE,
@@ -25,6 +25,7 @@ from .._planning.versions import (
     find_current,
     find_same,
     list_followers,
+    list_images,
     name_some,
     plan_retention,
     select_function,
@@ -168,19 +169,20 @@ class Library:
 
     # Adding
 
-    def number(self, entry: Body, sha256: str | None) -> int:
-        """Return the version of an entry that names none: the one that is this very image, else the next."""
-        subject, source = f"master of {entry['function']}", entry.get("source")
-        if not source:
+    def number(self, entry: Body, digests: t.Sequence[str | None]) -> int:
+        """Return the version of an entry that names none: the one that is these very images, else the next."""
+        subject, sources = f"master of {entry['function']}", [image["source"] for image in list_images(entry)]
+        if not all(sources):
             raise InvalidRequest(subject, "it has neither a version nor a source", remedy="Give one of them.")
-        same = find_same(entry, sha256, self.masters)
-        if same is None and sha256 is None:
-            raise NotFound(subject, f"its source {source} is not there", remedy="Give the path of an image.")
+        same = find_same(entry, digests, self.masters)
+        if same is None and None in digests:
+            lost = sources[list(digests).index(None)]
+            raise NotFound(subject, f"its source {lost} is not there", remedy="Give the path of an image.")
         return same or choose_number(entry["function"], self.masters, self.functions)
 
     def begin_import(self, name: str, entry: Body, sha256: str | None) -> Body:
-        """Write a master down before anything of it is made; return its record."""
-        body = self.masters.get(name)
+        """Write a master down before anything of it is made; return its record. ``sha256`` is its first image's."""
+        body, image = self.masters.get(name), list_images(entry)[0]
         if body is not None and entry.get("current") and body["state"] == "deprecated":
             raise InvalidRequest(
                 f"master {name}",
@@ -196,7 +198,7 @@ class Library:
                 "items": entry["items"],
                 "inputs": entry["inputs"],
                 "hardware": wish_hardware(entry),
-                "source": {"path": entry.get("source"), "sha256": sha256, "format": entry.get("format")},
+                "source": {"path": image["source"], "sha256": sha256, "format": image["format"]},
                 "replicas": [],
             }
             self._tx.put("master", name, body, verb="import", owner=self._owner)
@@ -207,15 +209,16 @@ class Library:
         """Enter what the module found; ``wish`` is the version that the task wants to be current."""
         body, pool = self.require(name), self.pool(entry["pool"])
         before = self.find_current(entry["function"])
-        volume = describe_volume(entry.get("volume") or "root", record)
-        known = body["volumes"][0] if body["volumes"] else volume
-        if known["digest"] != volume["digest"]:
+        known = body["volumes"] or describe_volumes(record)
+        contents = [list_contents(volumes) for volumes in (known, record["volumes"])]
+        if contents[0] != contents[1]:
+            there, here = (", ".join(digest[:12] for _volume, digest in content) for content in contents)
             raise Conflict(
                 f"master {name}",
-                f"it is registered with another content (sha256 {known['digest'][:12]}, here {volume['digest'][:12]})",
+                f"it is registered with another content (sha256 {there}, here {here})",
                 remedy="Give the new content a new version.",
             )
-        replica = describe_replica(volume["name"], record, provider=self._provider, pool=pool["pool"])
+        replica = describe_replica(record, provider=self._provider, pool=pool["pool"])
         others = [other for other in body["replicas"] if other is not find_replica(body, self._provider, pool)]
         is_new = body["state"] not in USABLE
         after = {
@@ -224,7 +227,7 @@ class Library:
             "state": "available" if is_new else body["state"],
             "items": entry["items"],
             "inputs": entry["inputs"],
-            "volumes": [known],
+            "volumes": known,
             "replicas": sorted([*others, replica], key=lambda one: (one["provider"], one["pool"])),
         }
         after.pop("delete_when_unused", None)  # who declares it wants to have it
@@ -315,13 +318,12 @@ class Library:
         """Have nobody clone a master from now on, since its volumes are about to go."""
         body = self.masters[name]
         self.put(name, {**body, "state": "removing"}, "remove")
-        volumes = [{"volume": volume["name"], "digest": volume["digest"]} for volume in body["volumes"]]
         item = {
             "name": name,
             "function": body["function"],
             "version": body["version"],
             "pool_path": pool["path"],
-            **(volumes[0] if volumes else {}),
+            "volumes": [{key: volume[key] for key in ("name", "digest")} for volume in body["volumes"]],
         }
         recorded = self.functions.get(body["function"], {}).get("current")
         return Departure(name, pool, item, body["state"], recorded == body["version"])

@@ -9,7 +9,7 @@ import re
 import typing as t
 
 from ...module_utils._core.errors import Conflict, InvalidRequest
-from .masters import describe_replica, describe_volume, master_name
+from .masters import describe_replica, describe_volumes, list_contents, master_name
 from .versions import UNPROVEN, choose_number
 
 Body = t.Mapping[str, t.Any]
@@ -64,11 +64,10 @@ def draft_donation(donor: Body, *, current: bool) -> tuple[str, dict[str, t.Any]
     return master_name(donor["function"], version), body
 
 
-def complete_master(draft: Body, record: Body, *, provider: str, pool: str, volume_name: str) -> dict[str, t.Any]:
+def complete_master(draft: Body, record: Body, *, provider: str, pool: str) -> dict[str, t.Any]:
     """Return the record of a captured master from what the module reports; it has yet to be published."""
-    volume = describe_volume(volume_name, record)
-    known = draft["volumes"][0] if draft["volumes"] else volume
-    if known["digest"] != volume["digest"]:
+    volumes = describe_volumes(record)
+    if draft["volumes"] and list_contents(draft["volumes"]) != list_contents(volumes):
         raise Conflict(
             f"capture of {draft['captured_from']}", "its master is registered with another content than the pool has"
         )
@@ -79,8 +78,8 @@ def complete_master(draft: Body, record: Body, *, provider: str, pool: str, volu
         **{key: record[key] for key in ("hardware", "software", "layout", "source")},
         "state": UNPROVEN,
         "packages": record.get("packages"),
-        "volumes": [volume],
-        "replicas": [describe_replica(volume["name"], record, provider=provider, pool=pool)],
+        "volumes": volumes,
+        "replicas": [describe_replica(record, provider=provider, pool=pool)],
         "captured": record["captured"],
     }
 

@@ -23,15 +23,21 @@ def master_name(function: str, version: int) -> str:
     return f"{function}-v{version}"
 
 
-def describe_volume(name: str, record: Body) -> dict[str, t.Any]:
-    """Return a master's volume as its record has it, from what the module reports."""
-    return {"name": name, **{key: record[key] for key in ("digest", "format", "virtual_bytes", "allocated_bytes")}}
+def describe_volumes(record: Body) -> list[dict[str, t.Any]]:
+    """Return a master's volumes as its record has them, from what the module reports."""
+    keys = ("name", "digest", "format", "virtual_bytes", "allocated_bytes", "source")
+    return [{key: volume[key] for key in keys} for volume in record["volumes"]]
 
 
-def describe_replica(volume: str, record: Body, *, provider: str, pool: str) -> dict[str, t.Any]:
-    """Return where a provider has a master's volume, as the master's record has it."""
-    place = {"path": record["path"], "fingerprint": record["fingerprint"]}
-    return {"provider": provider, "pool": pool, "volumes": {volume: place}}
+def describe_replica(record: Body, *, provider: str, pool: str) -> dict[str, t.Any]:
+    """Return where a provider has a master's volumes, as the master's record has it."""
+    places = {volume["name"]: {key: volume[key] for key in ("path", "fingerprint")} for volume in record["volumes"]}
+    return {"provider": provider, "pool": pool, "volumes": places}
+
+
+def list_contents(volumes: t.Iterable[Body]) -> list[tuple[str, str]]:
+    """Return what makes two masters the same: the names of the volumes and the digests of what they hold."""
+    return [(volume["name"], volume["digest"]) for volume in volumes]
 
 
 def require_master(request: DeploymentRequest, masters: t.Mapping[str, Body], functions: t.Mapping[str, Body]) -> str:

@@ -110,19 +110,35 @@ def wish_hardware(entry: Body) -> dict[str, t.Any]:
     return {**wished, **({"firmware": entry["firmware"]} if entry.get("firmware") else {})}
 
 
-def find_same(entry: Body, sha256: str | None, masters: Bodies) -> int | None:
-    """Return the newest version of the entry's function that is this very image, declared like this; None without one.
+def list_images(entry: Body) -> list[dict[str, t.Any]]:
+    """Return the image of each volume that a master is declared with; it boots from the first."""
+    keys = ("name", "source", "format", "sha256")
+    declared = entry.get("volumes") or [{**entry, "name": entry.get("volume") or "root"}]
+    return [{key: image.get(key) for key in keys} for image in declared]
 
-    An image that is not there any more (``sha256`` None) is known by its path. An import that failed is taken up
-    again whatever it was to be.
+
+def list_sources(body: Body) -> list[Body]:
+    """Return what each volume of a master was made of; of one that is not made yet, what the first is to be made of."""
+    first = body.get("source") or {}
+    return [volume.get("source") or first for volume in body["volumes"]] or [first]
+
+
+def find_same(entry: Body, digests: t.Sequence[str | None], masters: Bodies) -> int | None:
+    """Return the newest version of the entry's function that is these very images, declared alike; None without one.
+
+    ``digests`` are the SHA-256 of the images. One that is not there any more (None) is known by its path. An import
+    that failed is taken up again whatever it was to be.
     """
+    paths = [image["source"] for image in list_images(entry)]
     for body in select_function(entry["function"], masters).values():
-        source = body.get("source") or {}
-        from_here = source.get("path") == entry.get("source")
-        if body["state"] == "importing" and not body["replicas"] and from_here:
+        sources = list_sources(body)
+        if body["state"] == "importing" and not body["replicas"] and sources[0].get("path") == paths[0]:
             return int(body["version"])
-        is_image = from_here if sha256 is None else source.get("sha256") == sha256
-        if is_image and body["state"] != "removing" and _is_declared_alike(entry, body):
+        are_images = len(sources) == len(paths) and all(
+            source.get("path") == path if sha256 is None else source.get("sha256") == sha256
+            for source, path, sha256 in zip(sources, paths, digests)
+        )
+        if are_images and body["state"] != "removing" and _is_declared_alike(entry, body):
             return int(body["version"])
     return None
 

@@ -39,8 +39,10 @@ from ansible_collections.encompass.images.plugins.module_utils._core.guest_files
 from ansible_collections.encompass.images.plugins.module_utils._core.identity import Identity
 from ansible_collections.encompass.images.plugins.module_utils._core.library_types import (
     MasterRequest,
+    MasterVolume,
     Origin,
     PublishedSeen,
+    VolumeOrigin,
 )
 from ansible_collections.encompass.images.plugins.module_utils._core.pool_layout import (
     FileSeen,
@@ -57,15 +59,27 @@ from ansible_collections.encompass.images.plugins.module_utils._core.secret_sear
 )
 
 PATH = "/pool/clones/c/root.qcow2"
-CLONE = CloneRequest(
-    "c", False, "/pool/clones/c", (Volume("root", PATH, "qcow2"),), (Mount("sda1", "/", "ext4"),), batchable=True
+SECOND = "/pool/clones/c/srv.qcow2"
+DISKS = (Volume("root", PATH, "qcow2"), Volume("srv", SECOND, "qcow2"))
+CLONE = CloneRequest("c", False, "/pool/clones/c", DISKS, (Mount("sda1", "/", "ext4"),), batchable=True)
+MASTER = MasterRequest("web-v2", Pool("/pool"), (MasterVolume("root"), MasterVolume("srv")))
+REQUEST = CaptureRequest("c", CLONE, MASTER, "attached")
+FILES = (FileSeen(PATH, "1:2:3", 10, 10), FileSeen(SECOND, "1:2:4", 10, 10))
+SEEN = CaptureSeen(FILES, in_use="", needed_bytes=(100, 50), free_bytes=1000)
+DIGESTS = {"root": "d" * 64, "srv": "e" * 64}
+ORIGIN = Origin(
+    tuple(VolumeOrigin(digest, "1:2:3", "clone c", "qcow2", digest, "", name) for name, digest in DIGESTS.items()),
+    {"captured": {"secrets": []}},
 )
-REQUEST = CaptureRequest("c", CLONE, MasterRequest("web-v2", Pool("/pool")), "attached")
-VOLUME = FileSeen(PATH, "1:2:3", 10, 10)
-SEEN = CaptureSeen(VOLUME, in_use=False, needed_bytes=100, free_bytes=1000)
-ORIGIN = Origin("d" * 64, "1:2:3", "clone c", "qcow2", "d" * 64, "", {"captured": {"secrets": []}})
-PUBLISHED = PublishedSeen(FileSeen(f"/pool/masters/{'d' * 64}.qcow2", "1:2:3", 10, 10), 100)
-ALL = (FlattenVolume(PATH, "qcow2", 100), SealCopy(), PublishCopy("web-v2"))
+PUBLISHED = tuple(
+    PublishedSeen(FileSeen(f"/pool/masters/{digest}.qcow2", "1:2:3", 10, 10), 100) for digest in DIGESTS.values()
+)
+ALL = (
+    FlattenVolume("root", PATH, "qcow2", 100),
+    FlattenVolume("srv", SECOND, "qcow2", 50),
+    SealCopy(),
+    PublishCopy("web-v2", ("root", "srv")),
+)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +91,7 @@ ALL = (FlattenVolume(PATH, "qcow2", 100), SealCopy(), PublishCopy("web-v2"))
         ({"origin": ORIGIN}, ALL),
         ({"origin": ORIGIN, "published": PUBLISHED}, ()),
         # Once it is published nothing is asked of the clone any more.
-        ({"origin": ORIGIN, "published": PUBLISHED, "volume": None, "in_use": True, "free_bytes": 0}, ()),
+        ({"origin": ORIGIN, "published": PUBLISHED, "volumes": (), "in_use": PATH, "free_bytes": 0}, ()),
         (
             {"origin": ORIGIN, "published": PUBLISHED, "leftovers": ("/pool/.staging/x",)},
             (RemoveLeftovers(("/pool/.staging/x",)),),
@@ -91,9 +105,10 @@ def test_the_plan(changes: dict[str, t.Any], steps: tuple[t.Any, ...]) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"volume": None}, NotFound, "root.qcow2 is not there"),
-        ({"in_use": True}, Conflict, "is in use, by a running guest"),
-        ({"free_bytes": 99}, NoSpace, "has 99 bytes free .* 100 bytes"),
+        ({"volumes": (None, FILES[1])}, NotFound, "root.qcow2 is not there"),
+        ({"volumes": (FILES[0], None)}, NotFound, "srv.qcow2 is not there"),
+        ({"in_use": SECOND}, Conflict, "srv.qcow2 is in use, by a running guest"),
+        ({"free_bytes": 149}, NoSpace, "has 149 bytes free .* 150 bytes"),
     ],
 )
 def test_what_is_refused(changes: dict[str, t.Any], error: type[Exception], words: str) -> None:
@@ -102,7 +117,7 @@ def test_what_is_refused(changes: dict[str, t.Any], error: type[Exception], word
 
 
 def test_a_stop_that_was_only_planned_counts_in_check_mode() -> None:
-    running = dataclasses.replace(SEEN, in_use=True)
+    running = dataclasses.replace(SEEN, in_use=PATH)
     assert not presume_capture(REQUEST, running).in_use
     assert presume_capture(dataclasses.replace(REQUEST, stage=""), running).in_use
 
@@ -110,8 +125,10 @@ def test_a_stop_that_was_only_planned_counts_in_check_mode() -> None:
 def test_the_report_tells_of_the_published_file_only() -> None:
     done = report_capture(REQUEST, dataclasses.replace(SEEN, origin=ORIGIN, published=PUBLISHED))
     assert (done["digest"], done["captured"], done["master"]) == ("d" * 64, {"secrets": []}, "web-v2")
+    assert {volume["name"]: volume["digest"] for volume in done["volumes"]} == DIGESTS
     begun = report_capture(REQUEST, dataclasses.replace(SEEN, origin=ORIGIN))
     assert (begun["digest"], begun["captured"]) == (None, None)
+    assert [(volume["name"], volume["digest"]) for volume in begun["volumes"]] == [("root", None), ("srv", None)]
 
 
 def test_copying_may_take_as_long_as_the_size_warrants() -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 from ansible_collections.encompass.images.plugins.module_utils._core.errors import (
@@ -24,14 +25,18 @@ from ansible_collections.encompass.images.plugins.module_utils._core.library imp
 )
 from ansible_collections.encompass.images.plugins.module_utils._core.library_types import (
     HardwareWishes,
-    ImportVolume,
-    InspectVolume,
+    ImportVolumes,
+    InspectVolumes,
     MasterRequest,
     MasterSeen,
+    MasterVolume,
+    MasterVolumeSeen,
     Origin,
     PublishedSeen,
     RemoveMaster,
     SourceSeen,
+    VolumeImport,
+    VolumeOrigin,
 )
 from ansible_collections.encompass.images.plugins.module_utils._core.pool_layout import (
     FileSeen,
@@ -41,8 +46,9 @@ from ansible_collections.encompass.images.plugins.module_utils._core.pool_layout
 
 MIB, GIB = 1 << 20, 1 << 30
 POOL = Pool("/pool")
-ASKED = MasterRequest("web-v1", POOL, "/srv/web.raw", "raw")
-REGISTERED = dataclasses.replace(ASKED, digest="d1", fingerprint="f1")
+VOLUME = MasterVolume("root", "/srv/web.raw", "raw")
+ASKED = MasterRequest("web-v1", POOL, (VOLUME,))
+REGISTERED = MasterRequest("web-v1", POOL, (dataclasses.replace(VOLUME, digest="d1", fingerprint="f1"),))
 SOURCE_FILE = FileSeen("/srv/web.raw", "s1", 3 * GIB, 500 * MIB)
 SOURCE = SourceSeen(SOURCE_FILE, ImageHeader("raw", 3 * GIB), "a1")
 PUBLISHED = PublishedSeen(FileSeen(POOL.master_file("d1"), "f1", 501 * MIB, 500 * MIB), 3 * GIB)
@@ -53,16 +59,23 @@ TOLD = {
     "layout": {"mounts": [], "batchable": True},
     "sealed": {"machine_id": True},
 }
-ORIGIN = Origin("d1", "f1", "/srv/web.raw", "raw", "a1", "s1", TOLD)
+MADE = VolumeOrigin("d1", "f1", "/srv/web.raw", "raw", "a1", "s1")
+ORIGIN = Origin((MADE,), TOLD)
 UNSEEN = dataclasses.replace(ORIGIN, inspection=None)
-NOTHING = MasterSeen(published=None, origin=None, source=SOURCE, free_bytes=10 * GIB)
-IMPORT = ImportVolume(SOURCE_FILE, "raw", "a1", expected_digest="")
+NOTHING = MasterSeen((MasterVolumeSeen(source=SOURCE),), origin=None, free_bytes=10 * GIB)
+ONE = VolumeImport("root", SOURCE_FILE, "raw", "a1", expected_digest="")
+IMPORT = ImportVolumes((ONE,))
 
 
-def see(**changes):
+def see(*, published=PUBLISHED, source=SOURCE, origin=ORIGIN, **changes):
     """Return what is seen of a master that is published and inspected, with changes."""
-    whole = dataclasses.replace(NOTHING, published=PUBLISHED, origin=ORIGIN)
-    return dataclasses.replace(whole, **changes)
+    volume = MasterVolumeSeen(published, source)
+    return dataclasses.replace(NOTHING, volumes=(volume,), origin=origin, **changes)
+
+
+def ask(**changes):
+    """Return what is asked for of the volume, with changes."""
+    return dataclasses.replace(ASKED, volumes=(dataclasses.replace(VOLUME, **changes),))
 
 
 def changed_source(**changes):
@@ -71,12 +84,12 @@ def changed_source(**changes):
 
 
 PLANNED = {
-    "new": (ASKED, NOTHING, [IMPORT, InspectVolume()]),
+    "new": (ASKED, NOTHING, [IMPORT, InspectVolumes()]),
     "new, not to be inspected": (dataclasses.replace(ASKED, inspect=False), NOTHING, [IMPORT]),
     "leftovers": (
         ASKED,
         dataclasses.replace(NOTHING, leftovers=("/pool/.staging/a",)),
-        [RemoveLeftovers(("/pool/.staging/a",)), IMPORT, InspectVolume()],
+        [RemoveLeftovers(("/pool/.staging/a",)), IMPORT, InspectVolumes()],
     ),
     "published": (ASKED, see(), []),
     "registered": (REGISTERED, see(), []),
@@ -86,16 +99,16 @@ PLANNED = {
         see(published=dataclasses.replace(PUBLISHED, digest="d1")),
         [],
     ),
-    "registered, origin lost": (REGISTERED, see(origin=None), [InspectVolume()]),
+    "registered, origin lost": (REGISTERED, see(origin=None), [InspectVolumes()]),
     "registered, file gone": (
         REGISTERED,
         see(published=None),
-        [dataclasses.replace(IMPORT, expected_digest="d1"), InspectVolume()],
+        [ImportVolumes((dataclasses.replace(ONE, expected_digest="d1"),)), InspectVolumes()],
     ),
-    "killed before the file had its name": (ASKED, see(published=None, origin=UNSEEN), [IMPORT, InspectVolume()]),
-    "killed before the inspection": (ASKED, see(origin=UNSEEN), [InspectVolume()]),
+    "killed before the file had its name": (ASKED, see(published=None, origin=UNSEEN), [IMPORT, InspectVolumes()]),
+    "killed before the inspection": (ASKED, see(origin=UNSEEN), [InspectVolumes()]),
     "not to be inspected": (dataclasses.replace(ASKED, inspect=False), see(origin=UNSEEN), []),
-    "the expected digest": (dataclasses.replace(ASKED, sha256="a1"), NOTHING, [IMPORT, InspectVolume()]),
+    "the expected digest": (ask(sha256="a1"), NOTHING, [IMPORT, InspectVolumes()]),
     "full pool, nothing to do": (ASKED, see(free_bytes=0), []),
 }
 
@@ -109,33 +122,38 @@ def test_plan(case):
 
 BACKED = changed_source(header=ImageHeader("qcow2", GIB, backing_file="/etc/passwd"))
 REFUSED = {
-    "no source": (ASKED, dataclasses.replace(NOTHING, source=None), NotFound, "its source /srv/web.raw is not there"),
+    "no source": (
+        ASKED,
+        see(published=None, source=None, origin=None),
+        NotFound,
+        "its source /srv/web.raw is not there",
+    ),
     "no source given": (
-        dataclasses.replace(ASKED, source=""),
-        dataclasses.replace(NOTHING, source=None),
+        ask(source=""),
+        see(published=None, source=None, origin=None),
         NotFound,
         "its source (none given) is not there",
     ),
     "another format": (
         ASKED,
-        dataclasses.replace(NOTHING, source=BACKED),
+        see(published=None, source=BACKED, origin=None),
         InvalidRequest,
         "it was declared as raw, but its header is that of qcow2",
     ),
     "a backing file": (
-        dataclasses.replace(ASKED, format="qcow2"),
-        dataclasses.replace(NOTHING, source=BACKED),
+        ask(format="qcow2"),
+        see(published=None, source=BACKED, origin=None),
         InvalidRequest,
         "it needs the backing file /etc/passwd",
     ),
     "another digest than expected": (
-        dataclasses.replace(ASKED, sha256="a2"),
+        ask(sha256="a2"),
         NOTHING,
         InvalidRequest,
         "has the SHA-256 a1, a2 was expected",
     ),
     "another digest than expected, published": (
-        dataclasses.replace(ASKED, sha256="a2"),
+        ask(sha256="a2"),
         see(),
         InvalidRequest,
         "it was made of other bytes",
@@ -178,19 +196,26 @@ def test_refusal(case):
 def test_a_killed_import_of_an_image_that_was_replaced_is_forgotten():
     replaced = see(published=None, source=changed_source(sha256="a2"))
     assert forget_broken_import(ASKED, replaced).origin is None
-    assert plan_master(ASKED, forget_broken_import(ASKED, replaced))[0] == dataclasses.replace(IMPORT, sha256="a2")
+    assert plan_master(ASKED, forget_broken_import(ASKED, replaced))[0] == ImportVolumes(
+        (dataclasses.replace(ONE, sha256="a2"),)
+    )
     for asked, seen in [(REGISTERED, replaced), (ASKED, see(published=None)), (ASKED, NOTHING), (ASKED, see())]:
         assert forget_broken_import(asked, seen) == seen
 
 
 def test_the_record():
-    assert report_master(ASKED, see()) == {
+    file = {
         "digest": "d1",
         "path": "/pool/masters/d1.qcow2",
         "fingerprint": "f1",
         "format": "qcow2",
         "virtual_bytes": 3 * GIB,
         "allocated_bytes": 500 * MIB,
+        "source": {"path": "/srv/web.raw", "sha256": "a1", "format": "raw"},
+    }
+    assert report_master(ASKED, see()) == {
+        **file,
+        "volumes": [{"name": "root", **file}],
         "hardware": {
             "arch": "x86_64",
             "firmware": "uefi",
@@ -202,7 +227,6 @@ def test_the_record():
         "packages": {"nginx": "1.22.1-9"},
         "layout": {"mounts": [], "batchable": True},
         "sealed": {"machine_id": True},
-        "source": {"path": "/srv/web.raw", "sha256": "a1", "format": "raw"},
     }
 
 
@@ -228,20 +252,20 @@ def test_what_is_said_of_the_firmware_counts_more_than_what_is_found():
 
 
 def test_an_inspection_of_another_file_tells_nothing():
-    assert report_master(dataclasses.replace(REGISTERED, digest="d9"), see())["software"] is None
+    assert report_master(ask(digest="d9"), see())["software"] is None
 
 
 REMOVED = {
-    "never there": (ASKED, dataclasses.replace(NOTHING, source=None), []),
-    "there": (ASKED, see(), [RemoveMaster("d1", keep_file=False)]),
-    "registered, origin lost": (REGISTERED, see(origin=None), [RemoveMaster("d1", keep_file=False)]),
-    "file gone": (ASKED, see(published=None), [RemoveMaster("d1", keep_file=False)]),
+    "never there": (ASKED, see(published=None, source=None, origin=None), []),
+    "there": (ASKED, see(), [RemoveMaster(("d1",))]),
+    "registered, origin lost": (REGISTERED, see(origin=None), [RemoveMaster(("d1",))]),
+    "file gone": (ASKED, see(published=None), [RemoveMaster(("d1",))]),
     "another master has the same bytes": (
         ASKED,
-        see(sharers=("api-v1",), clones=("api-v1-1",)),
-        [RemoveMaster("d1", keep_file=True)],
+        see(shared=("d1",), clones=("api-v1-1",)),
+        [RemoveMaster((), kept=("d1",))],
     ),
-    "another master has the same bytes, origin lost": (REGISTERED, see(origin=None, sharers=("api-v1",)), []),
+    "another master has the same bytes, origin lost": (REGISTERED, see(origin=None, shared=("d1",)), []),
     "leftovers": (
         ASKED,
         dataclasses.replace(NOTHING, leftovers=("/pool/.staging/a",)),
@@ -262,3 +286,123 @@ def test_a_master_that_clones_need_is_not_removed():
         plan_master_removal(ASKED, see(clones=("a", "b", "c", "d", "e")))
     with pytest.raises(TransitionRefused, match=r"its file is the base of a\."):
         plan_master_removal(ASKED, see(clones=("a",)))
+
+
+# Several volumes
+
+SRV = MasterVolume("srv", "/srv/data.raw", "raw")
+TWO = MasterRequest("web-v1", POOL, (VOLUME, SRV))
+TWO_REGISTERED = MasterRequest(
+    "web-v1",
+    POOL,
+    (
+        dataclasses.replace(VOLUME, digest="d1", fingerprint="f1"),
+        dataclasses.replace(SRV, digest="d2", fingerprint="f2"),
+    ),
+)
+SRV_SOURCE = SourceSeen(FileSeen("/srv/data.raw", "s2", GIB, 100 * MIB), ImageHeader("raw", GIB), "a2")
+SRV_PUBLISHED = PublishedSeen(FileSeen(POOL.master_file("d2"), "f2", 101 * MIB, 100 * MIB), GIB)
+TWO_MADE = Origin((MADE, VolumeOrigin("d2", "f2", "/srv/data.raw", "raw", "a2", "s2", "srv")), TOLD)
+KILLED = dataclasses.replace(TWO_MADE, complete=False, inspection=None)
+SRV_IMPORT = VolumeImport("srv", SRV_SOURCE.file, "raw", "a2", expected_digest="")
+BOTH = ImportVolumes((ONE, SRV_IMPORT))
+
+
+def see_two(*published, origin=TWO_MADE, sources=(SOURCE, SRV_SOURCE), **changes):
+    """Return what is seen of a master of two volumes."""
+    volumes = tuple(MasterVolumeSeen(file, source) for file, source in zip(published, sources))
+    return dataclasses.replace(NOTHING, volumes=volumes, origin=origin, **changes)
+
+
+TWO_PLANNED = {
+    "new": (TWO, see_two(None, None, origin=None), [BOTH, InspectVolumes()]),
+    "published": (TWO, see_two(PUBLISHED, SRV_PUBLISHED), []),
+    "registered, sources gone": (TWO_REGISTERED, see_two(PUBLISHED, SRV_PUBLISHED, sources=(None, None)), []),
+    "registered, one file gone": (
+        TWO_REGISTERED,
+        see_two(PUBLISHED, None),
+        [ImportVolumes((dataclasses.replace(SRV_IMPORT, expected_digest="d2"),)), InspectVolumes()],
+    ),
+    "one file gone": (
+        TWO,
+        see_two(None, SRV_PUBLISHED),
+        [ImportVolumes((dataclasses.replace(ONE, expected_digest="d1"),)), InspectVolumes()],
+    ),
+    "killed between the names": (
+        TWO,
+        see_two(PUBLISHED, None, origin=KILLED),
+        [RemoveLeftovers((POOL.master_file("d1"),)), BOTH, InspectVolumes()],
+    ),
+    "killed between the names, one is another master's too": (
+        TWO,
+        see_two(PUBLISHED, None, origin=KILLED, shared=("d1",)),
+        [BOTH, InspectVolumes()],
+    ),
+    "killed after the last name": (TWO, see_two(PUBLISHED, SRV_PUBLISHED, origin=KILLED), [InspectVolumes()]),
+}
+
+
+@pytest.mark.parametrize("case", TWO_PLANNED)
+def test_the_plan_for_two(case):
+    asked, seen, steps = TWO_PLANNED[case]
+    assert plan_master(asked, forget_broken_import(asked, seen)) == steps
+
+
+def test_an_overtaken_import_of_two_is_forgotten():
+    changed = dataclasses.replace(SRV_SOURCE, sha256="a3")
+    seen = forget_broken_import(TWO, see_two(PUBLISHED, None, origin=KILLED, sources=(SOURCE, changed)))
+    assert (seen.origin, seen.leftovers) == (None, (POOL.master_file("d1"),))
+
+
+def test_a_version_keeps_its_number_of_volumes():
+    with pytest.raises(InvalidRequest, match="it was made of 1 volumes, and 2 are given"):
+        plan_master(TWO, forget_broken_import(TWO, see_two(PUBLISHED, None, origin=ORIGIN)))
+    with pytest.raises(InvalidRequest, match="it was made of 2 volumes, and 1 are given"):
+        plan_master(ASKED, see(origin=TWO_MADE))
+
+
+@pytest.mark.parametrize(
+    ("seen", "error", "words"),
+    [
+        (
+            see_two(PUBLISHED, dataclasses.replace(SRV_PUBLISHED, digest="d9")),
+            *(MasterChanged, "masters/d2.qcow2 holds d9"),
+        ),
+        (
+            see_two(PUBLISHED, SRV_PUBLISHED, sources=(SOURCE, dataclasses.replace(SRV_SOURCE, sha256="a9"))),
+            *(InvalidRequest, r"other bytes \(SHA-256 a2\) than /srv/data.raw holds now"),
+        ),
+        (see_two(None, None, origin=None, sources=(SOURCE, None)), NotFound, "/srv/data.raw is not there"),
+        (see_two(None, None, origin=None, free_bytes=599 * MIB), NoSpace, "600.0 MiB"),
+    ],
+)
+def test_each_volume_is_checked(seen, error, words):
+    with pytest.raises(error) as refusal:
+        plan_master(TWO, seen)
+    assert re.search(words, refusal.value.problem)
+
+
+def test_the_record_of_two():
+    record = report_master(TWO, see_two(PUBLISHED, SRV_PUBLISHED))
+    assert [(volume["name"], volume["digest"]) for volume in record["volumes"]] == [("root", "d1"), ("srv", "d2")]
+    assert record["volumes"][1]["source"] == {"path": "/srv/data.raw", "sha256": "a2", "format": "raw"}
+    assert (record["digest"], record["software"]) == ("d1", {"distro": "debian"})
+    assert report_master(TWO, see_two(PUBLISHED, None))["software"] is None
+
+
+@pytest.mark.parametrize("asked", [ASKED, TWO_REGISTERED], ids=["by its name alone", "registered"])
+def test_removal_of_two(asked):
+    seen = see_two(PUBLISHED, SRV_PUBLISHED)
+    assert plan_master_removal(asked, seen) == [RemoveMaster(("d1", "d2"))]
+    shared = dataclasses.replace(seen, shared=("d1",), clones=())
+    assert plan_master_removal(asked, shared) == [RemoveMaster(("d2",), kept=("d1",))]
+    with pytest.raises(TransitionRefused):
+        plan_master_removal(asked, dataclasses.replace(shared, clones=("a",)))
+
+
+def test_origins_are_stored_and_read():
+    assert Origin.from_json(TWO_MADE.to_json()) == TWO_MADE
+    assert Origin.from_json(KILLED.to_json()) == KILLED
+    # As version 0.1.0 wrote them.
+    fields = {"digest": "d1", "published_fingerprint": "f1", "path": "/srv/web.raw", "format": "raw"}
+    assert Origin.from_json({**fields, "sha256": "a1", "fingerprint": "s1", "inspection": TOLD}) == ORIGIN

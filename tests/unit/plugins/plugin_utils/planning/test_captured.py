@@ -22,14 +22,20 @@ from ansible_collections.encompass.images.tests.unit.plugins.plugin_utils.planni
 
 PARENT = make_master(items=[{"name": "page"}], inputs=[{"name": "greeting"}])
 CLONE = {"master": "web-server-v1", "pool": "default", "volumes": [{"name": "root"}]}
-PLACE = {"provider": "hv1", "pool": "default", "volume_name": "root"}
-RECORD = {
+PLACE = {"provider": "hv1", "pool": "default"}
+VOLUME = {
+    "name": "root",
     "digest": "b" * 64,
     "format": "qcow2",
     "virtual_bytes": 1,
     "allocated_bytes": 1,
     "path": "/pool/x",
     "fingerprint": "1:2:3",
+    "source": {"path": "clone c"},
+}
+SECOND = {**VOLUME, "name": "srv", "digest": "c" * 64, "path": "/pool/y"}
+RECORD = {
+    "volumes": [VOLUME, SECOND],
     "hardware": PARENT["hardware"],
     "software": {"distro": "debian"},
     "layout": {"mounts": []},
@@ -61,16 +67,20 @@ def test_it_inherits_from_its_parent() -> None:
     told = (body["state"], body["version"], body["parent"], body["captured_from"])
     assert told == ("unproven", 2, "web-server-v1", "c")
     assert (body["items"], body["inputs"], body["captured"]) == (PARENT["items"], PARENT["inputs"], {"secrets": []})
-    assert body["volumes"][0]["digest"] == "b" * 64
+    assert [volume["digest"] for volume in body["volumes"]] == ["b" * 64, "c" * 64]
     (replica,) = body["replicas"]
     assert replica == {
         "provider": "hv1",
         "pool": "default",
-        "volumes": {"root": {"path": "/pool/x", "fingerprint": "1:2:3"}},
+        "volumes": {
+            "root": {"path": "/pool/x", "fingerprint": "1:2:3"},
+            "srv": {"path": "/pool/y", "fingerprint": "1:2:3"},
+        },
     }
     assert complete_master(body, RECORD, **PLACE) == body
-    with pytest.raises(Conflict, match="another content"):
-        complete_master(body, {**RECORD, "digest": "c" * 64}, **PLACE)
+    for other in ([VOLUME], [SECOND, VOLUME], [VOLUME, {**SECOND, "digest": "d" * 64}]):
+        with pytest.raises(Conflict, match="another content"):
+            complete_master(body, {**RECORD, "volumes": other}, **PLACE)
 
 
 def test_an_unproven_master_is_had_by_its_number_alone() -> None:

@@ -156,12 +156,35 @@ SAME: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str | None, bool]] = {
 def test_which_version_an_image_is(case: str) -> None:
     entry_changes, changes, sha256, found = SAME[case]
     masters = {"web-v4": make_master(function="web", version=4, source=SOURCE, **changes)}
-    assert find_same({**ENTRY, **entry_changes}, sha256, masters) == (4 if found else None)
+    assert find_same({**ENTRY, **entry_changes}, [sha256], masters) == (4 if found else None)
+
+
+ROOT, SRV = {"name": "root", "source": "/root.raw"}, {"name": "srv", "source": "/srv.raw"}
+
+
+@pytest.mark.parametrize(
+    ("images", "digests", "found"),
+    [
+        ([ROOT, SRV], ["s1", "s2"], True),
+        ([ROOT, SRV], ["s1", "s3"], False),
+        ([ROOT, SRV], ["s2", "s1"], False),
+        ([ROOT, SRV], ["s1", None], True),
+        ([ROOT, {**SRV, "source": "/elsewhere.raw"}], ["s1", None], False),
+        ([ROOT], ["s1"], False),
+        ([ROOT, SRV, SRV], ["s1", "s2", "s2"], False),
+    ],
+)
+def test_all_images_count(images: list[dict[str, str]], digests: list[str | None], found: bool) -> None:
+    sources = [{"path": "/root.raw", "sha256": "s1"}, {"path": "/srv.raw", "sha256": "s2"}]
+    volumes = [{**make_master()["volumes"][0], "source": source} for source in sources]
+    masters = {"web-v4": make_master(function="web", version=4, source=sources[0], volumes=volumes)}
+    entry = {key: value for key, value in ENTRY.items() if key != "source"}
+    assert find_same({**entry, "volumes": images}, digests, masters) == (4 if found else None)
 
 
 def test_the_newest_of_equal_versions_is_meant() -> None:
     versions = {f"web-v{n}": make_master(function="web", version=n, source=SOURCE) for n in (2, 10, 9)}
-    assert find_same(ENTRY, "s1", versions) == 10
+    assert find_same(ENTRY, ["s1"], versions) == 10
 
 
 @pytest.mark.parametrize(
