@@ -92,7 +92,7 @@ options:
       format:
         description: The format of O(masters[].source). It is never guessed, and must be what the image's header says.
         type: str
-        choices: [qcow2, raw, vmdk, vdi, vhdx, vpc, qed]
+        choices: [qcow2, raw, vmdk, vdi, vhdx, vpc]
       volume:
         description: The name of the master's volume.
         type: str

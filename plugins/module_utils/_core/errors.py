@@ -38,6 +38,14 @@ class InvalidRequest(EncompassError):
     """The request itself is wrong; nothing was touched."""
 
 
+class ImageRefused(InvalidRequest):
+    """An image is not fit to be imported; ``reason`` is the class of what is wrong with it."""
+
+    def __init__(self, subject: str, problem: str, *, remedy: str = "", reason: str = "") -> None:
+        super().__init__(subject, problem, remedy=remedy)
+        self.reason = reason
+
+
 class NotFound(EncompassError):
     """A named object does not exist."""
 

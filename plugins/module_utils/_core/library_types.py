@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .image_header import ImageHeader
+from .image_formats.facts import ImageHeader
 from .pool_layout import FileSeen, Pool
 
 

@@ -17,7 +17,8 @@ import struct
 import typing as t
 
 from .._core.errors import InvalidRequest, Unsupported
-from .._core.image_header import ImageHeader, inspect_header
+from .._core.image_formats.facts import ImageHeader
+from .._core.image_header import inspect_header
 from .._core.os_errors import explain_os_error
 from .._core.pool_layout import FileSeen
 
