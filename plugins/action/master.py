@@ -11,6 +11,7 @@ from pathlib import Path
 from ansible.errors import AnsibleError
 
 from ..module_utils._core.errors import InvalidRequest
+from ..module_utils._core.sources import show_source
 from ..plugin_utils._actions.library import find_replica, name_of
 from ..plugin_utils._actions.library_action import LibraryAction
 from ..plugin_utils._actions.verb import require_pool
@@ -22,7 +23,7 @@ from ..plugin_utils._planning.versions import find_current, list_images
 _CATALOG_OPTIONS = ("items", "inputs", "pool", "current")
 
 # What a master of one volume tells of it itself; the module is given a list in any case.
-_IMAGE_OPTIONS = ("volume", "source", "format", "sha256")
+_IMAGE_OPTIONS = ("volume", "source", "format", "disk", "sha256", "signature")
 
 
 class ActionModule(LibraryAction):
@@ -71,7 +72,9 @@ class ActionModule(LibraryAction):
     def _refuse_two_wishes(self, entries: t.Sequence[Body]) -> None:
         wishes: dict[str, t.Any] = {}
         for entry in entries:
-            wish = entry["version"] or f"of {', '.join(str(image['source']) for image in list_images(entry))}"
+            wish = (
+                entry["version"] or f"of {', '.join(show_source(str(image['source'])) for image in list_images(entry))}"
+            )
             if entry["current"] and wishes.setdefault(entry["function"], wish) != wish:
                 raise InvalidRequest(
                     f"function {entry['function']}",

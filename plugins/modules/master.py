@@ -15,9 +15,11 @@ author:
 description:
   - A master is a system image that is never booted, only cloned. This module converts foreign images to qcow2 files in
     a pool of the provider, named by their SHA-256, finished, on the disk and read-only once they have their name.
-  - Before qemu opens an image its header is checked. Refused are images that need another file (a backing file, an
-    external data file), that are not of the format they are said to be, and that are encrypted, corrupt, not closed
-    cleanly, or hold internal snapshots or unknown features.
+  - An image is copied or fetched into a directory that nobody else can write to. There its digest and signature are
+    verified and its header is checked, before qemu-img reads it, which then has limits of time, memory and output.
+  - Refused are images that need another file (a backing file, a parent, an external data file), that are not of the
+    format they are said to be, or of a second one too, that are encrypted, corrupt, not closed cleanly, or too large,
+    that hold internal snapshots or unknown features, and whose tables are not where they can be.
   - The published file is inspected for its firmware, its file systems, its operating system, its kernels, boot loader
     and init system, and the packages that are installed in it.
   - A master that is published and unchanged is left alone, and not read again.
@@ -29,6 +31,7 @@ extends_documentation_fragment:
   - encompass.images.attributes
 requirements:
   - qemu-img on the provider
+  - gpgv or minisign on the provider, for O(masters[].signature)
   - libguestfs with its Python binding on the provider, unless O(masters[].inspect=false)
 options:
   state:
@@ -87,12 +90,63 @@ options:
           - Filled in from the catalog. Give it only when you run the module without one.
         type: str
       source:
-        description: The image to import, an absolute path on the provider. It is needed until the master is published.
-        type: path
-      format:
-        description: The format of O(masters[].source). It is never guessed, and must be what the image's header says.
+        description:
+          - The image to import, an absolute path on the provider, or a URL (C(http), C(https)) that the provider can
+            reach. It is needed until the master is published.
+          - A URL asks for O(masters[].sha256), so that every provider and every run gets the same image. It is fetched
+            only when the master is not published yet. Proxies are not used, and a URL with a user is refused; what
+            follows C(?) in it is not written down.
         type: str
-        choices: [qcow2, raw, vmdk, vdi, vhdx, vpc]
+      format:
+        description:
+          - The format of O(masters[].source). It is never guessed, and must be what the image's header says.
+          - V(ova) is a package as virtual machines are exported in; its disks must be VMDKs of one file each.
+          - V(vpc) is VHD.
+        type: str
+        choices: [qcow2, raw, vmdk, vdi, vhdx, vpc, ova]
+      disk:
+        description:
+          - Which disk of a package is meant, from 1 on, in the order of its description. A package with one disk needs
+            none; of one with several each disk can become a volume, see O(masters[].volumes).
+        type: int
+      signature:
+        description: A detached signature of O(masters[].source), which must hold before anything reads the image.
+        type: dict
+        suboptions:
+          type:
+            description:
+              - What made it. It is verified with C(gpgv) or C(minisign), which must be installed on the provider.
+              - C(gpgv) trusts every key of the keyring, also one that is expired.
+            type: str
+            required: true
+            choices: [openpgp, minisign]
+          file:
+            description: The signature, an absolute path on the provider or a URL.
+            type: str
+            required: true
+          key:
+            description:
+              - Whose signature it must be, an absolute path on the provider. For V(openpgp) a keyring as
+                C(gpg --export) writes it, for V(minisign) a public key.
+            type: str
+            required: true
+      max_gib:
+        description: How large O(masters[].source), and what is made of it, may be in GiB.
+        type: int
+        default: 128
+      max_virtual_gib:
+        description: How large the disk may be to a guest, in GiB.
+        type: int
+        default: 2048
+      allow_private:
+        description:
+          - Whether a URL may lead to private addresses and to the provider itself. Addresses of the link
+            (C(169.254.0.0/16), C(fe80::/10)) and of multicast are never asked.
+        type: bool
+        default: false
+      ca_path:
+        description: A file of the provider with the authorities that may vouch for a URL's host, instead of its own.
+        type: str
       volume:
         description: The name of the master's volume.
         type: str
@@ -103,7 +157,8 @@ options:
       volumes:
         description:
           - The volumes of a master that has several, instead of O(masters[].source), O(masters[].format),
-            O(masters[].volume) and O(masters[].sha256). It boots from the first.
+            O(masters[].disk), O(masters[].volume), O(masters[].sha256) and O(masters[].signature). It boots from the
+            first.
           - A clone has all of them, in this order, and a domain sees them as its first disks.
         type: list
         elements: dict
@@ -114,15 +169,35 @@ options:
             type: str
             required: true
           source:
-            description: The image to import, an absolute path on the provider. It is needed until it is published.
-            type: path
+            description: The image to import, as O(masters[].source). It is needed until it is published.
+            type: str
           format:
             description: The format of O(masters[].volumes[].source). It is never guessed.
             type: str
-            choices: [qcow2, raw, vmdk, vdi, vhdx, vpc, qed]
+            choices: [qcow2, raw, vmdk, vdi, vhdx, vpc, ova]
+          disk:
+            description: As O(masters[].disk).
+            type: int
           sha256:
             description: The SHA-256 that O(masters[].volumes[].source) must have.
             type: str
+          signature:
+            description: As O(masters[].signature).
+            type: dict
+            suboptions:
+              type:
+                description: As O(masters[].signature.type).
+                type: str
+                required: true
+                choices: [openpgp, minisign]
+              file:
+                description: As O(masters[].signature.file).
+                type: str
+                required: true
+              key:
+                description: As O(masters[].signature.key).
+                type: str
+                required: true
           digest:
             description:
               - The SHA-256 that the published file is registered with.
@@ -319,7 +394,7 @@ options:
     type: int
     default: 4
   timeout_s:
-    description: How long one conversion or one inspection may take, in seconds.
+    description: How long one download, one conversion or one inspection may take, in seconds.
     type: int
     default: 3600
 seealso:
@@ -369,6 +444,28 @@ EXAMPLES = r"""
         volumes:
           - {name: root, source: /srv/images/files-system.qcow2, format: qcow2}
           - {name: srv, source: /srv/images/files-srv.raw, format: raw}
+
+- name: Publish an image of the web, signed by who made it
+  encompass.images.master:
+    masters:
+      - function: mail-relay
+        version: 4
+        source: https://images.example.com/relay-4.qcow2
+        format: qcow2
+        sha256: 4d1c6a2f0b7e9f3a5c8d7e6b1a0f9e8d7c6b5a4f3e2d1c0b9a8f7e6d5c4b3a29
+        max_gib: 4
+        signature:
+          type: openpgp
+          file: https://images.example.com/relay-4.qcow2.sig
+          key: /etc/encompass/images.gpg
+
+- name: Publish the disk of an exported virtual machine
+  encompass.images.master:
+    masters:
+      - function: time-server
+        version: 1
+        source: /srv/images/time-server.ova
+        format: ova
 
 - name: Publish the next version, whichever that is, and keep three
   encompass.images.master:
@@ -510,7 +607,7 @@ objects:
           description: Which traces of an earlier life the image holds.
           type: dict
         source:
-          description: The image that the master was made of, with its format and SHA-256.
+          description: The image that the master was made of, with its format and SHA-256; of a URL without its query.
           type: dict
       sample:
         digest: 6f1c2a90d85d5b1fbdd0ac4cf7dbb8d7d7b4b7c7ac7af7e9bcd1f4e3d2f80a11
@@ -592,11 +689,19 @@ INPUT_SPEC = {
     "secret": {"type": "bool", "default": False, "no_log": False},
 }
 
+SIGNATURE_SPEC = {
+    "type": {"type": "str", "required": True, "choices": ["openpgp", "minisign"]},
+    "file": {"type": "str", "required": True},
+    "key": {"type": "str", "required": True, "no_log": False},
+}
+
 VOLUME_SPEC = {
     "name": {"type": "str", "required": True},
-    "source": {"type": "path"},
+    "source": {"type": "str"},
     "format": {"type": "str", "choices": list(IMPORTABLE_FORMATS)},
+    "disk": {"type": "int"},
     "sha256": {"type": "str"},
+    "signature": {"type": "dict", "options": SIGNATURE_SPEC},
     "digest": {"type": "str"},
     "fingerprint": {"type": "str"},
 }
@@ -606,11 +711,17 @@ MASTER_SPEC = {
     "version": {"type": "int"},
     "current": {"type": "bool"},
     "name": {"type": "str"},
-    "source": {"type": "path"},
+    "source": {"type": "str"},
     "format": {"type": "str", "choices": list(IMPORTABLE_FORMATS)},
+    "disk": {"type": "int"},
     "volume": {"type": "str", "default": "root"},
     "sha256": {"type": "str"},
+    "signature": {"type": "dict", "options": SIGNATURE_SPEC},
     "volumes": {"type": "list", "elements": "dict", "default": [], "options": VOLUME_SPEC},
+    "max_gib": {"type": "int", "default": 128},
+    "max_virtual_gib": {"type": "int", "default": 2048},
+    "allow_private": {"type": "bool", "default": False},
+    "ca_path": {"type": "str"},
     "arch": {"type": "str", "default": "x86_64"},
     "firmware": {"type": "str", "choices": ["bios", "uefi"]},
     "disk_bus": {"type": "str", "choices": ["virtio", "scsi", "sata"], "default": "virtio"},

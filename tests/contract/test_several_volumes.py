@@ -100,7 +100,9 @@ def test_what_is_killed_between_two_names_leaves_nothing(
             raise ToolFailed(subject, "killed")
         return publish_in_peace(staged, target, subject)
 
-    complete = [{**dict.fromkeys(("sha256", "digest", "fingerprint")), **image} for image in images]
+    complete = [
+        {**dict.fromkeys(("sha256", "digest", "fingerprint", "disk", "signature")), **image} for image in images
+    ]
     with monkeypatch.context() as patch:
         patch.setattr(volumes_driver, "publish_file", publish_one)
         assert run_in_process(entry_of(pool, complete)).error.problem == "killed"

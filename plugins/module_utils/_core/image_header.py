@@ -81,6 +81,14 @@ def refuse_image(header: ImageHeader, declared_format: str, subject: str) -> Non
             raise ImageRefused(subject, problem, remedy=refusal.remedy, reason=refusal.reason)
 
 
+def refuse_wrapping(header: ImageHeader, subject: str) -> None:
+    """Raise :class:`ImageRefused` unless the file around a package's files is a tar archive and nothing else."""
+    if header.format != _TAR:
+        refuse_image(header, "ova", subject)
+    if header.also:
+        refuse_image(header, _TAR, subject)
+
+
 def _find_misplaced(header: ImageHeader) -> str:
     """Return what is wrong with where the header and its tables are; empty when nothing is."""
     extents = sorted((extent for extent in header.extents if extent.length), key=lambda extent: extent.offset)
@@ -93,6 +101,7 @@ def _find_misplaced(header: ImageHeader) -> str:
     return "a table of it names what is beyond the end of the file" if header.targets_end > header.file_bytes else ""
 
 
+_TAR = "a tar archive"
 _VMDK_TEXT = _Format("vmdk", b"# Disk DescriptorFile", parse=parse_vmdk_text)
 
 FORMATS: tuple[_Format, ...] = (
@@ -116,10 +125,10 @@ FORMATS: tuple[_Format, ...] = (
     _Format("a zstd file", b"\x28\xb5\x2f\xfd"),
     _Format("a bzip2 file", b"BZh"),
     _Format("a zip file", b"PK\x03\x04"),
-    _Format("a tar archive", b"ustar", offset=257),
+    _Format(_TAR, b"ustar", offset=257),
 )
 
-IMPORTABLE_FORMATS = ("qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc")
+IMPORTABLE_FORMATS = ("qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc", "ova")
 
 REFUSALS: tuple[_Refusal, ...] = (
     _Refusal(

@@ -9,7 +9,6 @@ import dataclasses
 import typing as t
 
 from .errors import InvalidRequest, MasterChanged, NotFound, TransitionRefused
-from .image_header import refuse_image
 from .library_types import (
     ImportVolumes,
     InspectVolumes,
@@ -24,6 +23,7 @@ from .library_types import (
     VolumeOrigin,
 )
 from .pool_layout import RemoveLeftovers, require_room
+from .sources import is_url, refuse_bytes, refuse_source, show_source
 from .steps import Step
 
 _NAMED_CLONES = 3
@@ -136,9 +136,11 @@ def _plan_volume(
     request: MasterRequest, volume: MasterVolume, found: MasterVolumeSeen, *, expected_digest: str
 ) -> VolumeImport:
     source = found.source
-    if source is None or source.header is None:
+    if source is None or (source.header is None and not is_url(volume.source)):
         raise NotFound(_subject(request), f"its source {volume.source or '(none given)'} is not there")
-    refuse_image(source.header, volume.format, f"image {volume.source}")
+    if source.header is not None:
+        refuse_source(source.header, volume.format, request.limits, f"image {volume.source}")
+        refuse_bytes(source.file.size_bytes, request.limits, "it has", f"image {volume.source}")
     if volume.sha256 and source.sha256 != volume.sha256:
         raise InvalidRequest(
             _subject(request),
@@ -177,7 +179,7 @@ def _check_source(
     if (holds or made.sha256) != made.sha256 or (volume.sha256 or made.sha256) != made.sha256:
         raise InvalidRequest(
             _subject(request),
-            f"it was made of other bytes (SHA-256 {made.sha256}) than {volume.source} holds now",
+            f"it was made of other bytes (SHA-256 {made.sha256}) than {show_source(volume.source)} holds now",
             remedy="A version never changes: give the image the next version, or delete this one first.",
         )
 
@@ -216,7 +218,7 @@ def _report_volume(
     digest: str | None,
 ) -> dict[str, t.Any]:
     published, source = found.published, found.source
-    file = published.file if published else source.file if source else None
+    file = published.file if published else source.file if source and source.header else None
     header_bytes = source.header.virtual_bytes if source and source.header else None
     sha256 = made.sha256 if made else source.sha256 if source else None
     return {
@@ -228,7 +230,7 @@ def _report_volume(
         "virtual_bytes": published.virtual_bytes if published else header_bytes,
         "allocated_bytes": file.allocated_bytes if file else None,
         "source": {
-            "path": made.path if made else volume.source,
+            "path": made.path if made else show_source(volume.source),
             "sha256": sha256 or None,
             "format": made.format if made else volume.format,
         },

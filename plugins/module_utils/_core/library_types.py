@@ -10,6 +10,7 @@ import typing as t
 
 from .image_formats.facts import ImageHeader
 from .pool_layout import FileSeen, Pool
+from .sources import NO_LIMITS, PUBLIC_WEB, ImportLimits, Signature, WebAccess
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,10 @@ class HardwareWishes:
 
 @dataclasses.dataclass(frozen=True)
 class MasterVolume:
-    """One volume of a master as asked for; ``digest`` and ``fingerprint`` are what is registered, empty before."""
+    """One volume of a master as asked for; ``digest`` and ``fingerprint`` are what is registered, empty before.
+
+    ``disk`` is the number of the disk that is meant in a package, 0 for its only one.
+    """
 
     name: str = "root"
     source: str = ""
@@ -33,6 +37,8 @@ class MasterVolume:
     sha256: str = ""
     digest: str = ""
     fingerprint: str = ""
+    disk: int = 0
+    signature: Signature | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +50,8 @@ class MasterRequest:
     volumes: tuple[MasterVolume, ...] = (MasterVolume(),)
     hardware: HardwareWishes = HardwareWishes()
     inspect: bool = True
+    limits: ImportLimits = NO_LIMITS
+    web: WebAccess = PUBLIC_WEB
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,10 +16,12 @@ import stat
 import struct
 import typing as t
 
+from .._core import ova
 from .._core.errors import InvalidRequest, Unsupported
-from .._core.image_formats.facts import ImageHeader
-from .._core.image_header import inspect_header
+from .._core.image_formats.facts import ImageHeader, Reader
+from .._core.image_header import inspect_header, refuse_wrapping
 from .._core.os_errors import explain_os_error
+from .._core.ova import Member, Package
 from .._core.pool_layout import FileSeen
 
 _HEAD_BYTES = 4096
@@ -58,6 +60,27 @@ def see_file(path: str, subject: str) -> FileSeen | None:
 
 def read_header(path: str, subject: str) -> ImageHeader:
     """Return what an image's header says."""
+    with _open_reader(path, subject) as (read, size_bytes):
+        return inspect_header(read, size_bytes, subject)
+
+
+def read_package(path: str, number: int, subject: str) -> tuple[Package, Member, ImageHeader]:
+    """Return what a package holds, the disk of this number in it, and what that disk's header says."""
+    with _open_reader(path, subject) as (read, size_bytes):
+        refuse_wrapping(inspect_header(read, size_bytes, subject), subject)
+        package = ova.read_package(read, size_bytes, subject)
+        disk = ova.choose_disk(package, number, subject)
+        start, length = disk.offset, disk.length
+
+        def read_disk(offset: int, count: int) -> bytes:
+            return read(start + offset, max(0, min(count, length - offset)))
+
+        return package, disk, inspect_header(read_disk, length, f"{subject}, disk {disk.name}")
+
+
+@contextlib.contextmanager
+def _open_reader(path: str, subject: str) -> t.Iterator[tuple[Reader, int]]:
+    """Yield what reads a file's bytes at a place, and the file's size."""
     try:
         with _open_descriptor(path) as descriptor:
             size_bytes = os.fstat(descriptor).st_size
@@ -69,7 +92,7 @@ def read_header(path: str, subject: str) -> ImageHeader:
                 # Offsets come out of the image: what lies beyond the file reads as nothing.
                 return os.pread(descriptor, length, offset) if offset < size_bytes else b""
 
-            return inspect_header(read, size_bytes, subject)
+            yield read, size_bytes
     except OSError as exc:
         raise explain_os_error(subject, "read its header", exc) from exc
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -16,6 +17,20 @@ from .._core.errors import NoSpace, ToolFailed, Unsupported
 _WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
+@dataclasses.dataclass(frozen=True)
+class ToolLimits:
+    """What a tool that reads a stranger's bytes may take: time of a CPU, address space, and bytes of one file."""
+
+    cpu_s: float
+    memory_bytes: int
+    file_bytes: int
+
+    def to_argv(self) -> list[str]:
+        """Return the command (util-linux) that sets the limits before it becomes the tool."""
+        sizes = {"cpu": int(self.cpu_s) + 1, "as": self.memory_bytes, "fsize": self.file_bytes, "core": 0}
+        return ["prlimit", *(f"--{name}={size}" for name, size in sizes.items()), "--"]
+
+
 def run_tool(
     argv: t.Sequence[str],
     *,
@@ -23,6 +38,7 @@ def run_tool(
     timeout_s: float,
     stdin: bytes | None = None,
     env: t.Mapping[str, str] | None = None,
+    limits: ToolLimits | None = None,
 ) -> str:
     """Run a tool to its end and return its standard output.
 
@@ -36,7 +52,7 @@ def run_tool(
         )
     try:
         done = subprocess.run(
-            [*_WITH_PARENT, tool, *argv[1:]],
+            [*_WITH_PARENT, *(limits.to_argv() if limits else ()), tool, *argv[1:]],
             input=stdin if stdin is not None else b"",
             capture_output=True,
             timeout=timeout_s,

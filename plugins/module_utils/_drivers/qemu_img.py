@@ -12,10 +12,12 @@ import json
 import typing as t
 
 from .._core.errors import InvalidRequest, NoSpace, ToolFailed
-from .process import run_tool
+from .process import ToolLimits, run_tool
 
 # Named one by one, so that a later qemu with other defaults makes the same bytes.
 _QCOW2 = "compat=1.1,cluster_size=65536,refcount_bits=16,lazy_refcounts=off,preallocation=off"
+_STRANGER_MEMORY_BYTES = 4 << 30
+"""Address space: a conversion needs half a GiB of it, and its threads reserve more that they never use."""
 
 
 def create_overlay(path: str, base: str, *, base_format: str, virtual_bytes: int, subject: str) -> None:
@@ -37,13 +39,20 @@ def rebase(path: str, base: str, *, base_format: str, subject: str) -> None:
          paths=(path, base), subject=subject, timeout_s=60)  # fmt: skip
 
 
-def convert(source: str, source_format: str, target: str, *, subject: str, timeout_s: float) -> None:
+def limit_stranger(*, timeout_s: float, file_bytes: int = 0) -> ToolLimits:
+    """Return the limits of reading a stranger's image; all that is written is one file of ``file_bytes``."""
+    return ToolLimits(timeout_s, _STRANGER_MEMORY_BYTES, file_bytes)
+
+
+def convert(
+    source: str, source_format: str, target: str, *, subject: str, timeout_s: float, limits: ToolLimits | None = None
+) -> None:
     """Make a flat qcow2 of an image; only its data, holes stay holes.
 
     The clusters are written in order (no ``-W``), so that the same image gives the same bytes each time.
     """
     _run("convert", "-q", "-f", source_format, "-O", "qcow2", "-o", _QCOW2, source, target,
-         paths=(source, target), subject=subject, timeout_s=timeout_s)  # fmt: skip
+         paths=(source, target), subject=subject, timeout_s=timeout_s, limits=limits)  # fmt: skip
 
 
 def resize(path: str, virtual_bytes: int, *, subject: str, image_format: str = "qcow2") -> None:
@@ -62,18 +71,20 @@ def compare(path: str, other: str, *, other_format: str, subject: str, timeout_s
         raise ToolFailed(subject, f"the copy could not be proved equal to {other}: {exc.problem}") from exc
 
 
-def measure(source: str, source_format: str, *, subject: str) -> int:
+def measure(source: str, source_format: str, *, subject: str, limits: ToolLimits | None = None) -> int:
     """Return how many bytes a flat qcow2 of an image takes."""
     answer = _run("measure", "--output=json", "-f", source_format, "-O", "qcow2", "-o", _QCOW2, source,
-                  paths=(source,), subject=subject, timeout_s=300)  # fmt: skip
+                  paths=(source,), subject=subject, timeout_s=300, limits=limits)  # fmt: skip
     try:
         return int(json.loads(answer)["required"])
     except (ValueError, KeyError, TypeError) as exc:
         raise ToolFailed(subject, "qemu-img measure gave an answer that is not understood") from exc
 
 
-def _run(*arguments: str, paths: t.Sequence[str], subject: str, timeout_s: float) -> str:
+def _run(
+    *arguments: str, paths: t.Sequence[str], subject: str, timeout_s: float, limits: ToolLimits | None = None
+) -> str:
     for path in paths:
         if not path.startswith("/"):
             raise InvalidRequest(subject, f"the path {path!r} is not absolute", remedy="Give an absolute path.")
-    return run_tool(["qemu-img", *arguments], subject=subject, timeout_s=timeout_s)
+    return run_tool(["qemu-img", *arguments], subject=subject, timeout_s=timeout_s, limits=limits)

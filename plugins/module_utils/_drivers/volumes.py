@@ -65,12 +65,17 @@ def stage_path(pool: str, kind: str, name: str) -> pathlib.Path:
 def staged_directory(pool: str, kind: str, name: str, subject: str) -> t.Iterator[pathlib.Path]:
     """Make a directory to work in; it is removed with all that is still in it."""
     path = stage_path(pool, kind, name)
-    with explained(subject, "stage it"):
-        path.mkdir(mode=0o700)
+    make_private(path, subject)
     try:
         yield path
     finally:
         remove_tree(path, subject)
+
+
+def make_private(path: pathlib.Path, subject: str) -> None:
+    """Make a directory that only we can enter."""
+    with explained(subject, "stage it"):
+        path.mkdir(mode=0o700)
 
 
 def find_leftovers(pool: str, kind: str) -> dict[str, list[str]]:

@@ -45,8 +45,17 @@ from .._core.pool_layout import (
     explain_full_pool,
     require_room,
 )
+from .._core.sources import PACKAGE_FORMAT, WebAccess, check_source, is_url, show_source
 from .._core.steps import Step
-from .._drivers import guestfs, image_files, qemu_img, volumes
+from .._drivers import guestfs, image_files, volumes
+from .importing import (
+    convert_image,
+    measure_image,
+    parse_limits,
+    parse_signature,
+    read_source_header,
+    stage_image,
+)
 from .parallel import perform_each
 from .publishing import find_shared, note_fingerprints, publish_volumes, read_origin, see_published, write_origin
 from .requests import collect_by_name
@@ -189,11 +198,16 @@ class MasterVerb:
     def _see_source(
         self, volume: MasterVolume, made: VolumeOrigin | None, subject: str, *, wanted: bool
     ) -> SourceSeen | None:
-        """Look at the source; it is read only when it is to be imported, or is not as it was when it was."""
+        """Look at the source; it is read only when it is to be imported, or is not as it was when it was.
+
+        What a URL answers is known by its digest alone, until it is fetched.
+        """
+        if is_url(volume.source):
+            return SourceSeen(FileSeen(show_source(volume.source), "", 0, 0), None, volume.sha256)
         seen = image_files.see_file(volume.source, subject) if volume.source else None
         if seen is None:
             return None
-        header = image_files.read_header(seen.path, f"image {seen.path}") if wanted else None
+        header = read_source_header(seen.path, volume) if wanted else None
         if made is not None and made.fingerprint == seen.fingerprint:
             return SourceSeen(seen, header, made.sha256)
         return SourceSeen(seen, header, self._hash(seen, subject) if wanted or made is not None else "")
@@ -238,19 +252,16 @@ class MasterVerb:
         publish_volumes(request, origin, {name: staged / f"{name}.qcow2" for name in made}, staged, subject=subject)
 
     def _convert(self, request: MasterRequest, one: VolumeImport, path: pathlib.Path, subject: str) -> None:
-        needed_bytes = qemu_img.measure(one.source.path, one.format, subject=subject)
+        """Convert an image in a private copy, which is gone when that is done."""
+        with _explained_room(request, one.source.size_bytes, path.parent, subject):
+            image = stage_image(request, one, path.parent, subject=subject, timeout_s=self._timeout_s)
+        needed_bytes = measure_image(image, request, subject)
         free_bytes = volumes.count_free_bytes(request.pool.path, subject)
         require_room(subject, request.pool.path, needed_bytes=needed_bytes, free_bytes=free_bytes)
-        try:
-            qemu_img.convert(one.source.path, one.format, str(path), subject=subject, timeout_s=self._timeout_s)
+        with _explained_room(request, needed_bytes, path.parent, subject):
+            convert_image(image, str(path), needed_bytes=needed_bytes, subject=subject, timeout_s=self._timeout_s)
             volumes.seal_file(path, _MODE_PUBLISHED, subject)
-        except NoSpace as exc:
-            volumes.remove_tree(path, subject)
-            free_bytes = volumes.count_free_bytes(request.pool.path, subject)
-            raise explain_full_pool(
-                subject, request.pool.path, needed_bytes=needed_bytes, free_bytes=free_bytes
-            ) from exc
-        _require_unchanged(one.source, subject)
+        volumes.remove_tree(image.folder, subject)
 
     def _describe_kept(self, request: MasterRequest, made: t.Collection[str], subject: str) -> dict[str, VolumeOrigin]:
         """Return the origins of the volumes that are published already, as far as they are known."""
@@ -259,7 +270,7 @@ class MasterVerb:
         return {
             volume.name: one
             if one and one.digest == digest
-            else VolumeOrigin(digest, "", volume.source, volume.format, volume.sha256, "", volume.name)
+            else VolumeOrigin(digest, "", show_source(volume.source), volume.format, volume.sha256, "", volume.name)
             for volume, one, digest in zip(request.volumes, list_origins(request, origin), digests)
             if volume.name not in made
         }
@@ -288,6 +299,17 @@ def _describe_import(one: VolumeImport, path: pathlib.Path, subject: str) -> Vol
             remedy="Give the image that the master was made of, or import this one as a new version.",
         )
     return VolumeOrigin(digest, "", one.source.path, one.format, one.sha256, one.source.fingerprint, one.volume)
+
+
+@contextlib.contextmanager
+def _explained_room(request: MasterRequest, needed_bytes: int, staged: pathlib.Path, subject: str) -> t.Iterator[None]:
+    """Tell a pool that got full in bytes, as it is once what was staged is gone."""
+    try:
+        yield
+    except NoSpace as exc:
+        volumes.remove_tree(staged, subject)
+        free_bytes = volumes.count_free_bytes(request.pool.path, subject)
+        raise explain_full_pool(subject, request.pool.path, needed_bytes=needed_bytes, free_bytes=free_bytes) from exc
 
 
 def _require_unchanged(seen: FileSeen, subject: str) -> None:
@@ -333,8 +355,7 @@ def _presume_unused(_item: MasterRequest, seen: MasterSeen) -> MasterSeen:
 
 def _parse_image(entry: t.Mapping[str, t.Any]) -> HashRequest:
     subject, source = f"{KIND} of {entry['function']}", entry["source"] or ""
-    if not source.startswith("/"):
-        raise InvalidRequest(subject, f"the path {source!r} of its source is not absolute")
+    check_source(subject, source, "")
     check_pool_path(subject, entry["pool_path"] or "")
     return HashRequest(source, Pool(entry["pool_path"].rstrip("/")))
 
@@ -355,6 +376,8 @@ def _parse_master(entry: t.Mapping[str, t.Any]) -> MasterRequest:
         _parse_volumes(subject, entry),
         hardware=HardwareWishes(**hardware),
         inspect=entry["inspect"],
+        limits=parse_limits(entry),
+        web=WebAccess(entry["allow_private"], entry["ca_path"] or ""),
     )
 
 
@@ -370,12 +393,14 @@ def _parse_volumes(subject: str, entry: t.Mapping[str, t.Any]) -> tuple[MasterVo
 
 def _parse_volume(subject: str, entry: t.Mapping[str, t.Any]) -> MasterVolume:
     check_object_name(subject, entry["name"])
-    source = entry["source"] or ""
-    if source and not source.startswith("/"):
-        raise InvalidRequest(subject, f"the path {source!r} of its source is not absolute")
+    source, sha256 = entry["source"] or "", (entry["sha256"] or "").lower()
+    check_source(subject, source, sha256)
     if source and not entry["format"]:
         raise InvalidRequest(
             subject, "the format of its source is not given", remedy="Give format; it is never guessed."
         )
+    disk = entry["disk"] or 0
+    if disk < 0 or (disk and entry["format"] != PACKAGE_FORMAT):
+        raise InvalidRequest(subject, f"disk {disk} of its source is asked for, which is {entry['format']}")
     given = {key: entry[key] or "" for key in ("name", "source", "format", "digest", "fingerprint")}
-    return MasterVolume(**given, sha256=(entry["sha256"] or "").lower())
+    return MasterVolume(**given, sha256=sha256, disk=disk, signature=parse_signature(subject, entry["signature"]))

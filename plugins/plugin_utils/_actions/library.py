@@ -10,6 +10,7 @@ import dataclasses
 import typing as t
 
 from ...module_utils._core.errors import Conflict, InvalidRequest, NotFound
+from ...module_utils._core.sources import show_source
 from .._catalog.objects import Body, Owner
 from .._catalog.store import Writing
 from .._planning.masters import describe_replica, describe_volumes, list_contents, master_name
@@ -177,7 +178,7 @@ class Library:
         same = find_same(entry, digests, self.masters)
         if same is None and None in digests:
             lost = sources[list(digests).index(None)]
-            raise NotFound(subject, f"its source {lost} is not there", remedy="Give the path of an image.")
+            raise NotFound(subject, f"its source {show_source(lost)} is not there", remedy="Give the path of an image.")
         return same or choose_number(entry["function"], self.masters, self.functions)
 
     def begin_import(self, name: str, entry: Body, sha256: str | None) -> Body:
@@ -198,7 +199,7 @@ class Library:
                 "items": entry["items"],
                 "inputs": entry["inputs"],
                 "hardware": wish_hardware(entry),
-                "source": {"path": image["source"], "sha256": sha256, "format": image["format"]},
+                "source": {"path": show_source(image["source"] or ""), "sha256": sha256, "format": image["format"]},
                 "replicas": [],
             }
             self._tx.put("master", name, body, verb="import", owner=self._owner)

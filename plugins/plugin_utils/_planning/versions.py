@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ...module_utils._core.sources import show_source
 from .request import CURRENT
 
 Body = t.Mapping[str, t.Any]
@@ -112,9 +113,10 @@ def wish_hardware(entry: Body) -> dict[str, t.Any]:
 
 def list_images(entry: Body) -> list[dict[str, t.Any]]:
     """Return the image of each volume that a master is declared with; it boots from the first."""
-    keys = ("name", "source", "format", "sha256")
+    keys = ("name", "source", "format", "disk", "sha256", "signature")
     declared = entry.get("volumes") or [{**entry, "name": entry.get("volume") or "root"}]
-    return [{key: image.get(key) for key in keys} for image in declared]
+    images = [{key: image.get(key) for key in keys} for image in declared]
+    return [{**image, "sha256": str(image["sha256"] or "").lower() or None} for image in images]
 
 
 def list_sources(body: Body) -> list[Body]:
@@ -129,7 +131,7 @@ def find_same(entry: Body, digests: t.Sequence[str | None], masters: Bodies) -> 
     ``digests`` are the SHA-256 of the images. One that is not there any more (None) is known by its path. An import
     that failed is taken up again whatever it was to be.
     """
-    paths = [image["source"] for image in list_images(entry)]
+    paths = [show_source(image["source"] or "") for image in list_images(entry)]
     for body in select_function(entry["function"], masters).values():
         sources = list_sources(body)
         if body["state"] == "importing" and not body["replicas"] and sources[0].get("path") == paths[0]:

@@ -187,4 +187,4 @@ def test_the_backing_format_is_told():
 
 
 def test_what_can_be_imported_can_be_inspected():
-    assert set(IMPORTABLE_FORMATS) == {known.name for known in FORMATS if known.parse} | {"raw"}
+    assert set(IMPORTABLE_FORMATS) == {known.name for known in FORMATS if known.parse} | {"raw", "ova"}
