@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import typing as t
 
-from .._core.errors import Conflict, InvalidRequest
+from .._core.errors import Conflict, InvalidRequest, NoSpace
 from .._core.image_formats.facts import ImageHeader
 from .._core.library_types import MasterRequest, MasterVolume, VolumeImport
+from .._core.pool_layout import explain_full_pool, require_room
 from .._core.sources import (
     DISK_FORMAT,
     PACKAGE_FORMAT,
@@ -27,6 +29,7 @@ from .._drivers import image_files, qemu_img, signatures, staging, volumes, web
 _MAX_SIGNATURE_BYTES = 1 << 20
 _OUTPUT_SLACK_BYTES = 16 << 20
 """More than a conversion was ever seen to write beyond what was measured, and less than would fill a disk."""
+_MODE_PUBLISHED = 0o444
 _GIB = 1 << 30
 
 
@@ -63,7 +66,40 @@ def read_source_header(path: str, volume: MasterVolume) -> ImageHeader:
     return image_files.read_header(path, subject)
 
 
-def stage_image(
+def import_image(
+    request: MasterRequest, one: VolumeImport, path: pathlib.Path, *, subject: str, timeout_s: float
+) -> None:
+    """Convert an image into a finished file, in a private copy that is gone when that is done.
+
+    qemu-img gets no more of the machine than that may take.
+    """
+    with _explained_room(request, one.source.size_bytes, path.parent, subject):
+        image = _stage_image(request, one, path.parent, subject=subject, timeout_s=timeout_s)
+    needed_bytes = qemu_img.measure(
+        image.path, image.format, subject=subject, limits=qemu_img.limit_stranger(timeout_s=timeout_s)
+    )
+    refuse_bytes(needed_bytes, request.limits, "as qcow2 it would take", subject)
+    free_bytes = volumes.count_free_bytes(request.pool.path, subject)
+    require_room(subject, request.pool.path, needed_bytes=needed_bytes, free_bytes=free_bytes)
+    limits = qemu_img.limit_stranger(timeout_s=timeout_s, file_bytes=needed_bytes + _OUTPUT_SLACK_BYTES)
+    with _explained_room(request, needed_bytes, path.parent, subject):
+        qemu_img.convert(image.path, image.format, str(path), subject=subject, timeout_s=timeout_s, limits=limits)
+        volumes.seal_file(path, _MODE_PUBLISHED, subject)
+    volumes.remove_tree(image.folder, subject)
+
+
+@contextlib.contextmanager
+def _explained_room(request: MasterRequest, needed_bytes: int, staged: pathlib.Path, subject: str) -> t.Iterator[None]:
+    """Tell a pool that got full in bytes, as it is once what was staged is gone."""
+    try:
+        yield
+    except NoSpace as exc:
+        volumes.remove_tree(staged, subject)
+        free_bytes = volumes.count_free_bytes(request.pool.path, subject)
+        raise explain_full_pool(subject, request.pool.path, needed_bytes=needed_bytes, free_bytes=free_bytes) from exc
+
+
+def _stage_image(
     request: MasterRequest, one: VolumeImport, staged: pathlib.Path, *, subject: str, timeout_s: float
 ) -> StagedImage:
     """Bring the source into a new folder; return its disk once all that is demanded of it holds for these bytes."""
@@ -82,20 +118,6 @@ def stage_image(
         refuse_source(image_files.read_header(path, source), one.format, request.limits, source)
         return StagedImage(path, one.format, folder)
     return StagedImage(_unpack_disk(path, volume, request, source), DISK_FORMAT, folder)
-
-
-def measure_image(image: StagedImage, request: MasterRequest, subject: str) -> int:
-    """Return how many bytes the image takes once it is converted; refused when they are more than allowed."""
-    limits = qemu_img.limit_stranger(timeout_s=300)
-    needed_bytes = qemu_img.measure(image.path, image.format, subject=subject, limits=limits)
-    refuse_bytes(needed_bytes, request.limits, "as qcow2 it would take", subject)
-    return needed_bytes
-
-
-def convert_image(image: StagedImage, target: str, *, needed_bytes: int, subject: str, timeout_s: float) -> None:
-    """Convert the image, with no more of the machine than that may take."""
-    limits = qemu_img.limit_stranger(timeout_s=timeout_s, file_bytes=needed_bytes + _OUTPUT_SLACK_BYTES)
-    qemu_img.convert(image.path, image.format, target, subject=subject, timeout_s=timeout_s, limits=limits)
 
 
 class _Fetch(t.NamedTuple):

@@ -11,7 +11,7 @@ import os
 import pathlib
 import typing as t
 
-from .._core.errors import Conflict, EncompassError, InvalidRequest, MasterChanged, NoSpace, ToolFailed
+from .._core.errors import Conflict, EncompassError, InvalidRequest, MasterChanged, ToolFailed
 from .._core.library import (
     forget_broken_import,
     known_digests,
@@ -42,27 +42,17 @@ from .._core.pool_layout import (
     RemoveLeftovers,
     check_object_name,
     check_pool_path,
-    explain_full_pool,
-    require_room,
 )
 from .._core.sources import PACKAGE_FORMAT, WebAccess, check_source, is_url, show_source
 from .._core.steps import Step
 from .._drivers import guestfs, image_files, volumes
-from .importing import (
-    convert_image,
-    measure_image,
-    parse_limits,
-    parse_signature,
-    read_source_header,
-    stage_image,
-)
+from .importing import import_image, parse_limits, parse_signature, read_source_header
 from .parallel import perform_each
 from .publishing import find_shared, note_fingerprints, publish_volumes, read_origin, see_published, write_origin
 from .requests import collect_by_name
 from .runner import Job
 
 KIND = "master"
-_MODE_PUBLISHED = 0o444
 
 
 class HashVerb:
@@ -245,23 +235,11 @@ class MasterVerb:
     def _import_volumes(self, request: MasterRequest, step: ImportVolumes, staged: pathlib.Path, subject: str) -> None:
         """Convert what is missing, refuse other bytes than those that are registered, then publish all together."""
         for one in step.imports:
-            self._convert(request, one, staged / f"{one.volume}.qcow2", subject)
+            import_image(request, one, staged / f"{one.volume}.qcow2", subject=subject, timeout_s=self._timeout_s)
         made = {one.volume: _describe_import(one, staged / f"{one.volume}.qcow2", subject) for one in step.imports}
         kept = self._describe_kept(request, made, subject)
         origin = Origin(tuple(made.get(volume.name) or kept[volume.name] for volume in request.volumes))
         publish_volumes(request, origin, {name: staged / f"{name}.qcow2" for name in made}, staged, subject=subject)
-
-    def _convert(self, request: MasterRequest, one: VolumeImport, path: pathlib.Path, subject: str) -> None:
-        """Convert an image in a private copy, which is gone when that is done."""
-        with _explained_room(request, one.source.size_bytes, path.parent, subject):
-            image = stage_image(request, one, path.parent, subject=subject, timeout_s=self._timeout_s)
-        needed_bytes = measure_image(image, request, subject)
-        free_bytes = volumes.count_free_bytes(request.pool.path, subject)
-        require_room(subject, request.pool.path, needed_bytes=needed_bytes, free_bytes=free_bytes)
-        with _explained_room(request, needed_bytes, path.parent, subject):
-            convert_image(image, str(path), needed_bytes=needed_bytes, subject=subject, timeout_s=self._timeout_s)
-            volumes.seal_file(path, _MODE_PUBLISHED, subject)
-        volumes.remove_tree(image.folder, subject)
 
     def _describe_kept(self, request: MasterRequest, made: t.Collection[str], subject: str) -> dict[str, VolumeOrigin]:
         """Return the origins of the volumes that are published already, as far as they are known."""
@@ -299,17 +277,6 @@ def _describe_import(one: VolumeImport, path: pathlib.Path, subject: str) -> Vol
             remedy="Give the image that the master was made of, or import this one as a new version.",
         )
     return VolumeOrigin(digest, "", one.source.path, one.format, one.sha256, one.source.fingerprint, one.volume)
-
-
-@contextlib.contextmanager
-def _explained_room(request: MasterRequest, needed_bytes: int, staged: pathlib.Path, subject: str) -> t.Iterator[None]:
-    """Tell a pool that got full in bytes, as it is once what was staged is gone."""
-    try:
-        yield
-    except NoSpace as exc:
-        volumes.remove_tree(staged, subject)
-        free_bytes = volumes.count_free_bytes(request.pool.path, subject)
-        raise explain_full_pool(subject, request.pool.path, needed_bytes=needed_bytes, free_bytes=free_bytes) from exc
 
 
 def _require_unchanged(seen: FileSeen, subject: str) -> None:
