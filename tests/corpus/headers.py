@@ -161,6 +161,7 @@ _CRC32C = _make_table()
 BAT, METADATA = "2DC27766-F623-4200-9D64-115E9BFD4A08", "8B7CA206-4790-4B9A-B8FE-575F050F886E"
 PARAMETERS, VIRTUAL_SIZE = "CAA16737-FA36-4D43-B3B6-33F0AA44E76B", "2FA54224-CD1B-4876-B211-5DBED83BF4B8"
 LOGICAL_SECTOR = "8141BF1D-A96F-4709-BA47-F233A8FAAB5F"
+ITEMS = ((PARAMETERS, 4), (VIRTUAL_SIZE, 4), (LOGICAL_SECTOR, 4))
 REGIONS = ((BAT, MIB, MIB, 1), (METADATA, 2 * MIB, MIB, 1))
 
 
@@ -181,7 +182,7 @@ def vhdx(flags=0, log=bytes(16), regions=REGIONS, second_regions=None, **odd) ->
         content[at : at + 4096] = seal(head)
     content[0x30000:0x40000] = _region_table(regions, odd.get("count"))
     content[0x40000:0x50000] = _region_table(regions if second_regions is None else second_regions, odd.get("count"))
-    items = odd.get("items", ((PARAMETERS, 4), (VIRTUAL_SIZE, 4), (LOGICAL_SECTOR, 4)))
+    items = odd.get("items", ITEMS)
     at = next((offset for kind, offset, _length, _flags in regions if kind == METADATA and offset < 2 * MIB + 1), 0)
     if at:
         struct.pack_into("<8sHH", content, at, b"metadata", 0, odd.get("item_count", len(items)))

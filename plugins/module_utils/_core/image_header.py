@@ -56,19 +56,21 @@ def inspect_header(read: Reader, size_bytes: int, subject: str) -> ImageHeader:
     if not known:
         return ImageHeader("raw", virtual_bytes=size_bytes, file_bytes=size_bytes)
     found = known[0]
+    also = tuple(dict.fromkeys(row.name for row in known if row.name != found.name))
     try:
         header = found.parse(read, size_bytes) if found.parse else ImageHeader(found.name)
     except (struct.error, Malformed) as exc:
+        if also:
+            return ImageHeader(found.name, also=also)
         problem = str(exc) if isinstance(exc, Malformed) else "it is cut off"
         sentence = f"its {found.name} header cannot be used: {problem}"
         raise ImageRefused(subject, sentence, remedy="Give a whole image.", reason="layout") from exc
-    also = tuple(dict.fromkeys(row.name for row in known if row.name != found.name))
     return dataclasses.replace(header, also=also, file_bytes=size_bytes)
 
 
 def refuse_image(header: ImageHeader, declared_format: str, subject: str) -> None:
     """Raise :class:`ImageRefused` unless the image is whole, alone and of the format it is said to be."""
-    if header.format != declared_format:
+    if declared_format not in (header.format, *header.also):
         raise ImageRefused(
             subject,
             f"it was declared as {declared_format}, but its header is that of {header.format}",

@@ -21,9 +21,10 @@ def find_disks(text: str, members: t.Collection[str]) -> list[str]:
 
     Document types are refused before anything is parsed: without them XML has no entities, inner or outer.
     """
+    require("\0" not in text, "its description is not UTF-8")  # a parser would take it for UTF-16, and find other words
     require(not _MARKUP.search(text), "its description holds a document type")
     try:
-        root = ET.fromstring(text)  # noqa: S314 - there is no document type in it
+        root = ET.fromstring(text, ET.XMLParser(encoding="utf-8"))  # noqa: S314 - there is no document type in it
     except ET.ParseError as exc:
         raise Malformed("its description cannot be read") from exc
     files = {_get(file, "id"): file for file in _find(root, "File")}

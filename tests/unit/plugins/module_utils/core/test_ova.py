@@ -79,6 +79,10 @@ REFUSED = {
     "two descriptions": (ova(extra=member("b.ovf", describe())), "it holds 2 files"),
     "long description": (ova(description=b" " * (2 << 20), manifest=None), "has 2097152 bytes"),
     "UTF-16": (ova(description=describe("disk.vmdk").decode().encode("utf-16"), manifest=None), "is not UTF-8"),
+    "UTF-16 without a mark": (
+        ova(description=describe("disk.vmdk", before="<!DOCTYPE a>").decode().encode("utf-16-be"), manifest=None),
+        "is not UTF-8",
+    ),
     "no XML": (ova(description=b"<a>"), "cannot be read"),
     "document type": (ova(description=describe("disk.vmdk", before="<!DOCTYPE a>")), "holds a document type"),
     "entities": (
