@@ -7,5 +7,5 @@ set -eu
 cd "$(dirname "$0")/../.."
 [ ! -x .venv/bin/python ] || .venv/bin/python -m tests.lab.hosts clean
 rm -rf .state/ansible-test .state/build .state/images .state/newest .state/results
-rm -rf .ansible .mypy_cache .pytest_cache .ruff_cache tests/output encompass-images-*.tar.gz
+rm -rf .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache tests/output encompass-images-*.tar.gz
 find . -path ./.venv -prune -o -path ./.git -prune -o -name __pycache__ -type d -print0 | xargs -0 -r rm -rf

@@ -1,0 +1,303 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Masters from the web, from packages, and with signatures: real module processes, servers and tools."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import http.server
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.encompass.images.tests.corpus.packages import ova
+
+from tests.contract.conftest import Store
+from tests.contract.module_process import run_module, start_module
+from tests.contract.pools import MIB, PoolDir, make_raw, qemu_img
+
+pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder, remembers what was asked for, and takes its time with what is called slow."""
+
+    asked: t.ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.path = self.path.partition("?")[0]
+        super().do_GET()
+
+    def copyfile(self, source, outputfile) -> None:
+        with contextlib.suppress(OSError):
+            for _pause in range(600 if self.path.startswith("/slow") else 0):
+                outputfile.write(source.read(4096))
+                time.sleep(0.05)
+            super().copyfile(source, outputfile)
+
+    def log_message(self, *_words: t.Any) -> None:
+        pass
+
+
+@pytest.fixture
+def web(tmp_path):
+    """Return (the folder that is served, its URL)."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    Files.asked.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files, directory=str(folder))) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield folder, f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """Return an empty pool."""
+    path = tmp_path / "pool"
+    path.mkdir()
+    return PoolDir(path)
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """Return a raw image of 8 MiB that holds 1 MiB of data."""
+    return make_raw(tmp_path_factory.mktemp("raw") / "source.raw", data_bytes=MIB, virtual_bytes=8 * MIB)
+
+
+def publish(*entries, check_mode=False):
+    """Run module master."""
+    return run_module("master", {"masters": list(entries)}, check_mode=check_mode)
+
+
+def digest(path: Path) -> str:
+    """Return a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def offered(pool, raw, web):
+    """Put an image into the web; return its file, and a master of it as module master takes it."""
+    folder, url = web
+    image = folder / "image.qcow2"
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", "-c", raw, image)
+    return image, pool.master_entry(f"{url}/image.qcow2", "qcow2", sha256=digest(image), allow_private=True)
+
+
+def test_an_image_of_the_web_is_fetched_once(pool, raw, offered):
+    image, declared = offered
+    entry = {**declared, "source": f"{declared['source']}?token=hunter2"}
+    planned = publish(entry, check_mode=True)
+    assert (planned["changed"], Files.asked) == (True, [])
+    made, again = publish(entry), publish(entry)
+    assert ([run["changed"] for run in (made, again)], len(Files.asked)) == ([True, False], 1)
+    record = again["objects"][0]["record"]
+    assert record["source"] == {"path": declared["source"], "sha256": digest(image), "format": "qcow2"}
+    qemu_img("compare", "-f", "raw", "-F", "qcow2", raw, record["path"])
+    assert pool.staged() == []
+    written = "".join(path.read_text() for path in pool.path.glob("masters/.sources/*"))
+    assert "hunter2" not in json.dumps([planned["objects"], made["objects"], made["diff"]]) + written
+    other = publish({**entry, "sha256": "1" * 64})
+    assert "it was made of other bytes" in other["msg"]
+    assert len(Files.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"sha256": None}, "is a URL, and its sha256 is not given"),
+        ({"sha256": "0" * 64}, f"{'0' * 64} was expected"),
+        ({"allow_private": False}, "has the address 127.0.0.1, which is not to be asked"),
+        ({"source": "http://user:hunter2@127.0.0.1/x"}, "its URL holds a user"),
+        ({"source": "file:///etc/shadow"}, "its URL has the scheme 'file'"),
+        ({"format": "raw"}, "it was declared as raw, but its header is that of qcow2"),
+        ({"max_virtual_gib": 0}, "its disk has 8388608 bytes"),
+        ({"max_gib": 0}, "answers more than the 0 bytes that are allowed"),
+    ],
+)
+def test_what_is_not_as_it_was_said_to_be_is_not_published(changes, sentence, pool, offered):
+    entry = {**offered[1], **changes}
+    result = publish({key: value for key, value in entry.items() if value is not None})
+    assert sentence in result["msg"]
+    assert "hunter2" not in result["msg"]
+    assert pool.staged() == list(pool.path.glob("masters/*.qcow2")) == []
+
+
+def slow_down(image, entry):
+    """Return the entry with a source that takes its time."""
+    shutil.copy(image, image.with_name("slow.qcow2"))
+    return {**entry, "source": entry["source"].replace("image", "slow")}
+
+
+def test_a_killed_download_is_cleaned_up_and_repeated(pool, offered):
+    image, entry = offered
+    process = start_module("master", {"masters": [slow_down(image, entry)]})
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size for path in pool.path.glob(".staging/*/source/image")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert len(pool.staged()) == 1
+    result = publish(entry)
+    assert not result["failed"], result
+    assert result["objects"][0]["steps"][0].startswith("remove what a killed run left")
+    assert pool.staged() == []
+
+
+def test_a_download_ends_with_its_time(pool, offered):
+    result = run_module("master", {"masters": [slow_down(*offered)], "timeout_s": 1})
+    assert "did not answer within 1 s" in result["msg"]
+    assert pool.staged() == []
+
+
+# Signatures
+
+
+def gpg(home: Path, *words: object) -> None:
+    """Run GnuPG with keys of its own."""
+    command = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--passphrase", "", *map(str, words)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def openpgp(tmp_path_factory):
+    """Return what signs a file by OpenPGP, and the keyring."""
+    if not (shutil.which("gpg") and shutil.which("gpgv")):
+        pytest.skip("gpg or gpgv is not installed")
+    home = tmp_path_factory.mktemp("gpg")
+    home.chmod(0o700)
+    gpg(home, "--quick-generate-key", "images@example.com", "ed25519", "sign", "never")
+    gpg(home, "--output", home / "ring.gpg", "--export")
+    yield lambda path: gpg(home, "--output", f"{path}.sig", "--detach-sign", path), home / "ring.gpg"
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def minisign(tmp_path_factory):
+    """Return what signs a file by minisign, and the public key."""
+    if shutil.which("minisign") is None:
+        pytest.skip("minisign is not installed")
+    folder = tmp_path_factory.mktemp("minisign")
+    secret, public = folder / "secret", folder / "public"
+
+    def run(*words: object) -> None:
+        subprocess.run(["minisign", *map(str, words)], check=True, capture_output=True, timeout=60)
+
+    run("-G", "-W", "-s", secret, "-p", public)
+    return lambda path: run("-S", "-s", secret, "-m", path, "-x", f"{path}.sig"), public
+
+
+@pytest.mark.parametrize("kind", ["openpgp", "minisign"])
+def test_only_what_the_owner_of_the_key_signed_is_taken(kind, request, pool, offered):
+    sign, key = request.getfixturevalue(kind)
+    image, declared = offered
+    sign(image)
+    signature = {"type": kind, "file": f"{declared['source']}.sig", "key": str(key)}
+    entry = {**declared, "signature": signature}
+    good = image.read_bytes()
+    with image.open("ab") as stream:
+        stream.write(bytes(512))
+    result = publish({**entry, "sha256": digest(image)})
+    assert "its signature does not hold" in result["msg"]
+    image.write_bytes(good)
+    stranger = image.with_name("stranger")
+    stranger.write_bytes(b"no key at all")
+    result = publish({**entry, "signature": {**signature, "key": str(stranger)}})
+    assert "its signature does not hold" in result["msg"]
+    assert pool.staged() == list(pool.path.glob("masters/*.qcow2")) == []
+    signed = image.with_name("image.qcow2.sig")
+    result = publish({**entry, "signature": {**signature, "file": str(signed)}})
+    assert not result["failed"], result
+    assert not publish(entry)["changed"]
+
+
+def test_a_tool_that_lacks_is_told_to_be_installed(offered, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    signature = {"type": "minisign", "file": __file__, "key": __file__}
+    result = publish({**offered[1], "signature": signature})
+    assert result["msg"].endswith("Install minisign on the provider.")
+
+
+# Packages
+
+
+def pack(folder: Path, *raws: Path) -> Path:
+    """Return a package of disks, each a stream as virtual machines are exported in."""
+    disks = {}
+    for number, raw in enumerate(raws, 1):
+        disk = folder / f"disk{number}.vmdk"
+        qemu_img("convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, disk)
+        disks[disk.name] = disk.read_bytes()
+    package = folder / "machine.ova"
+    package.write_bytes(ova(disks))
+    return package
+
+
+def test_the_disk_of_a_package_becomes_a_master(pool, raw, tmp_path):
+    entry = pool.master_entry(pack(tmp_path, raw), "ova")
+    planned, made, again = publish(entry, check_mode=True), publish(entry), publish(entry)
+    assert [run["changed"] for run in (planned, made, again)] == [True, True, False], made
+    record = made["objects"][0]["record"]
+    assert planned["objects"][0]["record"]["virtual_bytes"] == record["virtual_bytes"] == 8 * MIB
+    qemu_img("compare", "-f", "raw", "-F", "qcow2", raw, record["path"])
+
+
+def test_each_disk_of_a_package_can_become_a_volume(pool, raw, tmp_path):
+    other = make_raw(tmp_path / "other.raw", data_bytes=MIB, virtual_bytes=4 * MIB)
+    package = str(pack(tmp_path, raw, other))
+    entry = {key: value for key, value in pool.master_entry(package, "ova").items() if key not in ("source", "format")}
+    one = publish({**entry, "source": package, "format": "ova"})
+    assert "its package holds disk1.vmdk, disk2.vmdk" in one["msg"]
+    volumes = [{"name": f"v{disk}", "source": package, "format": "ova", "disk": disk} for disk in (1, 2)]
+    result = publish({**entry, "volumes": volumes})
+    assert not result["failed"], result
+    for source, volume in zip((raw, other), result["objects"][0]["record"]["volumes"]):
+        qemu_img("compare", "-f", "raw", "-F", "qcow2", source, volume["path"])
+    assert (
+        "disk 1 of its source is asked for, which is raw"
+        in publish({**entry, "source": str(raw), "format": "raw", "disk": 1})["msg"]
+    )
+
+
+# The playbook
+
+
+def test_a_playbook_adds_a_master_of_the_web_and_one_of_a_package(project, raw, offered, tmp_path):
+    (tmp_path / "h1").mkdir()
+    catalog = Store(project.url).open()
+    with catalog.transaction() as tx:
+        place = {"pool": "default", "path": str(tmp_path / "h1"), "shared": False, "reflink": False}
+        tx.put("pool", "h1:default", {**place, "providers": ["h1"]})
+    image, declared = offered
+    options = {key: declared[key] for key in ("source", "format", "allow_private")}
+    masters = [
+        {"function": "web", "inspect": False, **options, "sha256": digest(image).upper()},
+        {"function": "time", "format": "ova", "inspect": False, "source": str(pack(tmp_path, raw))},
+    ]
+    task = f"- name: Publish\n  encompass.images.master: {json.dumps({'masters': masters})}\n"
+    assert "changed=1" in project.play(task)
+    assert "changed=0" in project.play(task)
+    assert Files.asked == ["/image.qcow2"]
+    sources = {row.name: row.body["source"] for row in catalog.find("master")}
+    assert sources["web-v1"] == {"path": declared["source"], "sha256": digest(image), "format": "qcow2"}
+    assert sources["time-v1"]["format"] == "ova"
+    assert len({row.body["volumes"][0]["digest"] for row in catalog.find("master")}) == 1
+    catalog.close()
