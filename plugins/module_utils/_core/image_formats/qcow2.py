@@ -89,7 +89,8 @@ def _read_features(read: Reader, layout: _Layout) -> _Features:
     require(refcount_order <= _MAX_REFCOUNT_ORDER, f"reference counts of 2^{refcount_order} bits are not possible")
     if incompatible & _COMPRESSION:
         require(header_length > 104, "its way of compression is not told")
-        require(read(104, 1)[0] in _KNOWN_COMPRESSIONS, f"compression {read(104, 1)[0]} is not known")
+        (compression,) = unpack("B", read, 104)
+        require(compression in _KNOWN_COMPRESSIONS, f"compression {compression} is not known")
     if incompatible & _EXTENDED_L2:
         require(layout.cluster_bits >= 14, f"clusters of 2^{layout.cluster_bits} bytes have no subclusters")
     return _Features(incompatible, refcount_order, header_length)
