@@ -549,6 +549,7 @@ objects:
       description:
         - The master as it is now, or would be. Empty when it is deleted.
         - In check mode, what only the work itself can tell (V(digest), V(fingerprint), V(software), V(layout)) is null.
+          Of a URL so are V(virtual_bytes) and V(allocated_bytes).
       type: dict
       returned: always
       contains:
