@@ -72,9 +72,8 @@ class ActionModule(LibraryAction):
     def _refuse_two_wishes(self, entries: t.Sequence[Body]) -> None:
         wishes: dict[str, t.Any] = {}
         for entry in entries:
-            wish = (
-                entry["version"] or f"of {', '.join(show_source(str(image['source'])) for image in list_images(entry))}"
-            )
+            sources = [show_source(str(image["source"])) for image in list_images(entry)]
+            wish = entry["version"] or f"of {', '.join(sources)}"
             if entry["current"] and wishes.setdefault(entry["function"], wish) != wish:
                 raise InvalidRequest(
                     f"function {entry['function']}",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import http.server
@@ -20,6 +21,14 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.encompass.images.plugins.module_utils._core.errors import ImageRefused
+from ansible_collections.encompass.images.plugins.module_utils._core.library_types import (
+    MasterRequest,
+    MasterVolume,
+    VolumeImport,
+)
+from ansible_collections.encompass.images.plugins.module_utils._core.pool_layout import FileSeen, Pool
+from ansible_collections.encompass.images.plugins.module_utils._module import importing
 from ansible_collections.encompass.images.tests.corpus.packages import ova
 
 from tests.contract.conftest import Store
@@ -144,6 +153,20 @@ def slow_down(image, entry):
     """Return the entry with a source that takes its time."""
     shutil.copy(image, image.with_name("slow.qcow2"))
     return {**entry, "source": entry["source"].replace("image", "slow")}
+
+
+def test_what_grows_beyond_the_limit_when_it_is_unpacked_is_not_published(pool, tmp_path, monkeypatch):
+    dull, bomb = tmp_path / "dull.raw", tmp_path / "bomb.qcow2"
+    dull.write_bytes(b"dull " * MIB)
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", "-c", dull, bomb)
+    assert bomb.stat().st_size < MIB
+    monkeypatch.setattr(importing, "_GIB", MIB)
+    request = MasterRequest("web-v1", Pool(str(pool.path)), (MasterVolume("root", str(bomb), "qcow2"),))
+    request = dataclasses.replace(request, limits=importing.parse_limits({"max_gib": 1, "max_virtual_gib": 8}))
+    one = VolumeImport("root", FileSeen(str(bomb), "", 0, 0), "qcow2", digest(bomb), "")
+    with pytest.raises(ImageRefused, match="as qcow2 it would take"):
+        importing.import_image(request, one, tmp_path / "made.qcow2", subject="master web-v1", timeout_s=60)
+    assert not (tmp_path / "made.qcow2").exists()
 
 
 def test_a_killed_download_is_cleaned_up_and_repeated(pool, offered):
@@ -271,6 +294,9 @@ def test_each_disk_of_a_package_can_become_a_volume(pool, raw, tmp_path):
     assert not result["failed"], result
     for source, volume in zip((raw, other), result["objects"][0]["record"]["volumes"]):
         qemu_img("compare", "-f", "raw", "-F", "qcow2", source, volume["path"])
+    assert not publish({**entry, "volumes": volumes})["changed"]
+    exchanged = [{**volume, "disk": 3 - volume["disk"]} for volume in volumes]
+    assert "it was made of disk 1 of its package, not of disk 2" in publish({**entry, "volumes": exchanged})["msg"]
     assert (
         "disk 1 of its source is asked for, which is raw"
         in publish({**entry, "source": str(raw), "format": "raw", "disk": 1})["msg"]

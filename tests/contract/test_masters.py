@@ -22,6 +22,7 @@ from ansible_collections.encompass.images.plugins.module_utils._core.errors impo
 from ansible_collections.encompass.images.plugins.module_utils._core.image_header import IMPORTABLE_FORMATS
 from ansible_collections.encompass.images.plugins.module_utils._drivers import image_files, staging
 from ansible_collections.encompass.images.plugins.module_utils._drivers import qemu_img as qemu_img_driver
+from ansible_collections.encompass.images.plugins.module_utils._module import importing
 from ansible_collections.encompass.images.plugins.module_utils._module.masters import open_masters
 from ansible_collections.encompass.images.plugins.module_utils._module.runner import run_job
 
@@ -336,6 +337,7 @@ def test_a_disk_that_gets_full_while_it_is_written_to_is_left_as_it_was(size_byt
         seen = image_files.see_file
         monkeypatch.setattr(image_files, "see_file", lambda *args: shrink(seen(*args)))
         monkeypatch.setattr(qemu_img_driver, "measure", lambda *_args, **_options: 4096)
+        monkeypatch.setattr(importing, "_OUTPUT_SLACK_BYTES", 64 * MIB)
         outcome = run_in_process(pool.master_entry(big, "raw"))
         assert "got full" in outcome.error.problem
         assert f"{free_of(path)} bytes" in outcome.error.problem

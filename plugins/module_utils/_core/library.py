@@ -147,7 +147,7 @@ def _plan_volume(
             f"its source {volume.source} has the SHA-256 {source.sha256}, {volume.sha256} was expected",
             remedy="Fetch the image again, or correct the digest.",
         )
-    return VolumeImport(volume.name, source.file, volume.format, source.sha256, expected_digest)
+    return VolumeImport(volume.name, source.file, volume.format, source.sha256, expected_digest, volume.disk)
 
 
 def _check_count(request: MasterRequest, origin: Origin | None) -> None:
@@ -176,6 +176,12 @@ def _check_source(
     if made is None or (found.published is None and not volume.digest):
         return
     holds = found.source.sha256 if found.source else ""
+    if volume.source and (volume.disk or 1) != (made.disk or 1):
+        raise InvalidRequest(
+            _subject(request),
+            f"it was made of disk {made.disk or 1} of its package, not of disk {volume.disk or 1}",
+            remedy="A version never changes: give the image the next version, or delete this one first.",
+        )
     if (holds or made.sha256) != made.sha256 or (volume.sha256 or made.sha256) != made.sha256:
         raise InvalidRequest(
             _subject(request),
@@ -233,6 +239,7 @@ def _report_volume(
             "path": made.path if made else show_source(volume.source),
             "sha256": sha256 or None,
             "format": made.format if made else volume.format,
+            **({"disk": volume.disk} if volume.disk else {}),
         },
     }
 

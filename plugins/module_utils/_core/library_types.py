@@ -64,7 +64,10 @@ class HashRequest:
 
 @dataclasses.dataclass(frozen=True)
 class VolumeOrigin:
-    """What one published file was made of; ``path``, ``format``, ``sha256`` and ``fingerprint`` are the source's."""
+    """What one published file was made of.
+
+    ``path``, ``format``, ``sha256`` and ``fingerprint`` are the source's, ``disk`` is as in :class:`MasterVolume`.
+    """
 
     digest: str
     published_fingerprint: str
@@ -73,6 +76,7 @@ class VolumeOrigin:
     sha256: str
     fingerprint: str
     name: str = "root"
+    disk: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Origin:
     def from_json(stored: t.Mapping[str, t.Any]) -> Origin:
         """Return the origin that was stored; version 0.1.0 knew but one volume, and no name of it."""
         fields = [field.name for field in dataclasses.fields(VolumeOrigin)]
-        volumes = [{"name": "root", **volume} for volume in stored.get("volumes") or [stored]]
+        volumes = [{"name": "root", "disk": 0, **volume} for volume in stored.get("volumes") or [stored]]
         return Origin(
             tuple(VolumeOrigin(**{name: volume[name] for name in fields}) for volume in volumes),
             stored["inspection"],
@@ -154,6 +158,7 @@ class VolumeImport:
     format: str
     sha256: str
     expected_digest: str
+    disk: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,7 +51,7 @@ NO_LIMITS = ImportLimits(1 << 63, 1 << 63)
 
 def is_url(source: str) -> bool:
     """Return whether a source is not a path."""
-    return "://" in source
+    return "://" in source and not source.startswith("/")
 
 
 def show_source(source: str) -> str:

@@ -27,8 +27,8 @@ from .._core.sources import (
 from .._drivers import image_files, qemu_img, signatures, staging, volumes, web
 
 _MAX_SIGNATURE_BYTES = 1 << 20
-_OUTPUT_SLACK_BYTES = 16 << 20
-"""More than a conversion was ever seen to write beyond what was measured, and less than would fill a disk."""
+_OUTPUT_SLACK_BYTES = 1 << 20
+"""No conversion was seen to write more than was measured; another qemu may count its tables otherwise."""
 _MODE_PUBLISHED = 0o444
 _GIB = 1 << 30
 

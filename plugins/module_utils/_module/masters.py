@@ -248,7 +248,9 @@ class MasterVerb:
         return {
             volume.name: one
             if one and one.digest == digest
-            else VolumeOrigin(digest, "", show_source(volume.source), volume.format, volume.sha256, "", volume.name)
+            else VolumeOrigin(
+                digest, "", show_source(volume.source), volume.format, volume.sha256, "", volume.name, volume.disk
+            )
             for volume, one, digest in zip(request.volumes, list_origins(request, origin), digests)
             if volume.name not in made
         }
@@ -276,7 +278,8 @@ def _describe_import(one: VolumeImport, path: pathlib.Path, subject: str) -> Vol
             f"importing {one.source.path} again gave {digest}, registered is {one.expected_digest}",
             remedy="Give the image that the master was made of, or import this one as a new version.",
         )
-    return VolumeOrigin(digest, "", one.source.path, one.format, one.sha256, one.source.fingerprint, one.volume)
+    source = one.source
+    return VolumeOrigin(digest, "", source.path, one.format, one.sha256, source.fingerprint, one.volume, one.disk)
 
 
 def _require_unchanged(seen: FileSeen, subject: str) -> None:

@@ -184,6 +184,7 @@ class Library:
     def begin_import(self, name: str, entry: Body, sha256: str | None) -> Body:
         """Write a master down before anything of it is made; return its record. ``sha256`` is its first image's."""
         body, image = self.masters.get(name), list_images(entry)[0]
+        path = image["source"] and show_source(image["source"])
         if body is not None and entry.get("current") and body["state"] == "deprecated":
             raise InvalidRequest(
                 f"master {name}",
@@ -199,7 +200,7 @@ class Library:
                 "items": entry["items"],
                 "inputs": entry["inputs"],
                 "hardware": wish_hardware(entry),
-                "source": {"path": show_source(image["source"] or ""), "sha256": sha256, "format": image["format"]},
+                "source": {"path": path, "sha256": sha256, "format": image["format"]},
                 "replicas": [],
             }
             self._tx.put("master", name, body, verb="import", owner=self._owner)

@@ -131,14 +131,16 @@ def find_same(entry: Body, digests: t.Sequence[str | None], masters: Bodies) -> 
     ``digests`` are the SHA-256 of the images. One that is not there any more (None) is known by its path. An import
     that failed is taken up again whatever it was to be.
     """
-    paths = [show_source(image["source"] or "") for image in list_images(entry)]
+    images = list_images(entry)
+    paths = [show_source(image["source"] or "") for image in images]
     for body in select_function(entry["function"], masters).values():
         sources = list_sources(body)
         if body["state"] == "importing" and not body["replicas"] and sources[0].get("path") == paths[0]:
             return int(body["version"])
         are_images = len(sources) == len(paths) and all(
-            source.get("path") == path if sha256 is None else source.get("sha256") == sha256
-            for source, path, sha256 in zip(sources, paths, digests)
+            (source.get("path") == path if sha256 is None else source.get("sha256") == sha256)
+            and (source.get("disk") or 1) == (image["disk"] or 1)
+            for source, image, path, sha256 in zip(sources, images, paths, digests)
         )
         if are_images and body["state"] != "removing" and _is_declared_alike(entry, body):
             return int(body["version"])

@@ -233,7 +233,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_asked(site, tmp_path, m
 
 
 def test_a_name_that_is_not_found_in_time_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: time.sleep(2))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: time.sleep(2) or [])
     started = time.monotonic()
     with pytest.raises(ToolFailed, match=r"the name images.example is not found"):
         fetch("http://images.example/", tmp_path, limits=web.WebLimits(1, 10, connect_s=0.2))

@@ -170,16 +170,25 @@ ROOT, SRV = {"name": "root", "source": "/root.raw"}, {"name": "srv", "source": "
         ([ROOT, SRV], ["s2", "s1"], False),
         ([ROOT, SRV], ["s1", None], True),
         ([ROOT, {**SRV, "source": "/elsewhere.raw"}], ["s1", None], False),
+        ([{**ROOT, "disk": 1}, SRV], ["s1", "s2"], True),
+        ([{**ROOT, "disk": 2}, SRV], ["s1", "s2"], False),
         ([ROOT], ["s1"], False),
         ([ROOT, SRV, SRV], ["s1", "s2", "s2"], False),
     ],
 )
-def test_all_images_count(images: list[dict[str, str]], digests: list[str | None], found: bool) -> None:
+def test_all_images_count(images: list[dict[str, t.Any]], digests: list[str | None], found: bool) -> None:
     sources = [{"path": "/root.raw", "sha256": "s1"}, {"path": "/srv.raw", "sha256": "s2"}]
     volumes = [{**make_master()["volumes"][0], "source": source} for source in sources]
     masters = {"web-v4": make_master(function="web", version=4, source=sources[0], volumes=volumes)}
     entry = {key: value for key, value in ENTRY.items() if key != "source"}
     assert find_same({**entry, "volumes": images}, digests, masters) == (4 if found else None)
+
+
+def test_an_import_of_a_url_that_failed_is_known_without_its_query() -> None:
+    source = {"path": "https://example.com/a", "sha256": "s1"}
+    masters = {"web-v4": make_master(function="web", version=4, source=source, state=IMP, volumes=[], replicas=[])}
+    entry = {**ENTRY, "source": "https://example.com/a?token=another"}
+    assert find_same(entry, ["s2"], masters) == 4
 
 
 def test_the_newest_of_equal_versions_is_meant() -> None:
