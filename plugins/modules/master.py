@@ -131,7 +131,8 @@ options:
             type: str
             required: true
       max_gib:
-        description: How large O(masters[].source), and what is made of it, may be in GiB.
+        description:
+          - How many GiB of a disk O(masters[].source) may take, and what is made of it as well. Holes do not count.
         type: int
         default: 128
       max_virtual_gib:

@@ -140,7 +140,7 @@ def _plan_volume(
         raise NotFound(_subject(request), f"its source {volume.source or '(none given)'} is not there")
     if source.header is not None:
         refuse_source(source.header, volume.format, request.limits, f"image {volume.source}")
-        refuse_bytes(source.file.size_bytes, request.limits, "it has", f"image {volume.source}")
+        refuse_bytes(source.file.allocated_bytes, request.limits, "it takes", f"image {volume.source}")
     if volume.sha256 and source.sha256 != volume.sha256:
         raise InvalidRequest(
             _subject(request),

@@ -29,7 +29,7 @@ def copy_file(source: str, target: str, *, max_bytes: int, subject: str) -> None
     """
     with _opened(source, target, subject) as (origin, copy):
         status = os.fstat(origin)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
+        if not stat.S_ISREG(status.st_mode) or status.st_blocks * 512 > max_bytes:
             raise InvalidRequest(subject, f"{source} is not a regular file, or larger than allowed")
         try:
             fcntl.ioctl(copy, _FICLONE, origin)

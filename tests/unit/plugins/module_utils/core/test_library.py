@@ -43,6 +43,7 @@ from ansible_collections.encompass.images.plugins.module_utils._core.pool_layout
     Pool,
     RemoveLeftovers,
 )
+from ansible_collections.encompass.images.plugins.module_utils._core.sources import ImportLimits
 
 MIB, GIB = 1 << 20, 1 << 30
 POOL = Pool("/pool")
@@ -83,7 +84,24 @@ def changed_source(**changes):
     return dataclasses.replace(SOURCE, **changes)
 
 
+URL = "https://example.com/web.ova?token=hunter2"
+WEB_FILE = FileSeen("https://example.com/web.ova", "", 0, 0)
+FETCH = ImportVolumes((VolumeImport("root", WEB_FILE, "ova", "a1", expected_digest="", disk=2),))
+SMALL = dataclasses.replace(ASKED, limits=ImportLimits(500 * MIB - 1, 3 * GIB))
+OF_WEB = SourceSeen(WEB_FILE, None, "a1")
+
 PLANNED = {
+    "from the web, unseen": (
+        ask(source=URL, format="ova", sha256="a1", disk=2),
+        see(published=None, source=OF_WEB, origin=None),
+        [FETCH, InspectVolumes()],
+    ),
+    "from the web, published": (ask(source=URL, format="ova", sha256="a1"), see(source=OF_WEB), []),
+    "the disk of a package": (
+        ask(format="ova"),
+        see(published=None, source=changed_source(header=ImageHeader("vmdk", GIB)), origin=None),
+        [ImportVolumes((dataclasses.replace(ONE, format="ova"),)), InspectVolumes()],
+    ),
     "new": (ASKED, NOTHING, [IMPORT, InspectVolumes()]),
     "new, not to be inspected": (dataclasses.replace(ASKED, inspect=False), NOTHING, [IMPORT]),
     "leftovers": (
@@ -120,8 +138,43 @@ def test_plan(case):
     assert all(step.describe() for step in steps)
 
 
+def test_a_plan_shows_no_secret_of_a_url():
+    assert "hunter2" not in FETCH.describe()
+    asked, seen, _steps = PLANNED["from the web, unseen"]
+    assert report_master(asked, seen)["source"] == {
+        "path": "https://example.com/web.ova",
+        "sha256": "a1",
+        "format": "ova",
+        "disk": 2,
+    }
+
+
 BACKED = changed_source(header=ImageHeader("qcow2", GIB, backing_file="/etc/passwd"))
 REFUSED = {
+    "too large for its pool": (
+        SMALL,
+        NOTHING,
+        InvalidRequest,
+        "it takes 524288000 bytes (500.0 MiB), at most 500.0 MiB",
+    ),
+    "too large for guests": (
+        dataclasses.replace(SMALL, limits=ImportLimits(GIB, GIB)),
+        NOTHING,
+        InvalidRequest,
+        "its disk has 3221225472 bytes (3.0 GiB), at most 1.0 GiB are allowed",
+    ),
+    "the web has something else by now": (
+        ask(source=URL, format="ova", sha256="a2"),
+        see(source=dataclasses.replace(OF_WEB, sha256="a2")),
+        InvalidRequest,
+        "than https://example.com/web.ova holds now",
+    ),
+    "another disk of the package": (
+        ask(disk=2),
+        see(),
+        InvalidRequest,
+        "it was made of disk 1 of its package, not of disk 2",
+    ),
     "no source": (
         ASKED,
         see(published=None, source=None, origin=None),
