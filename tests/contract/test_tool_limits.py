@@ -19,6 +19,8 @@ LIMITS = ToolLimits(cpu_s=0, memory_bytes=1 << 30, file_bytes=MIB)
 GREEDY = {
     "time": "while True: pass",
     "memory": "bytes(1 << 31)",
+    "words": "while True: print('x' * 1000)",
+    "errors": "import sys\nwhile True: print('x' * 1000, file=sys.stderr)",
     "a file": "open({path!r}, 'wb').write(bytes(1 << 21))",
 }
 

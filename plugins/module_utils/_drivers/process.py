@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import os
 import shutil
@@ -15,11 +16,15 @@ from .._core.errors import NoSpace, ToolFailed, Unsupported
 
 # A killed module must not leave its tools at work: setpriv (util-linux) has the kernel end them with us.
 _WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
+_MAX_PRINTED_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class ToolLimits:
-    """What a tool that reads a stranger's bytes may take: time of a CPU, address space, and bytes of one file."""
+    """What a tool that reads a stranger's bytes may take: time of a CPU, address space, and bytes of one file.
+
+    Its words are limited too.
+    """
 
     cpu_s: float
     memory_bytes: int
@@ -29,6 +34,33 @@ class ToolLimits:
         """Return the command (util-linux) that sets the limits before it becomes the tool."""
         sizes = {"cpu": int(self.cpu_s) + 1, "as": self.memory_bytes, "fsize": self.file_bytes, "core": 0}
         return ["prlimit", *(f"--{name}={size}" for name, size in sizes.items()), "--"]
+
+
+def _run_limited(
+    command: t.Sequence[str], *, env: t.Mapping[str, str], timeout_s: float
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command without input; one that prints without end is killed."""
+    with (
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+        ) as process,
+        concurrent.futures.ThreadPoolExecutor(2) as readers,
+    ):
+        streams = [t.cast("t.IO[bytes]", stream) for stream in (process.stdout, process.stderr)]
+        printed = [readers.submit(_read_limited, stream, process) for stream in streams]
+        try:
+            code = process.wait(timeout_s)
+        except BaseException:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(command, code, *(one.result() for one in printed))
+
+
+def _read_limited(stream: t.IO[bytes], process: subprocess.Popen[bytes]) -> bytes:
+    printed = stream.read(_MAX_PRINTED_BYTES)
+    if len(printed) == _MAX_PRINTED_BYTES:
+        process.kill()
+    return printed
 
 
 def run_tool(
@@ -50,14 +82,19 @@ def run_tool(
         raise Unsupported(
             subject, f"the program {argv[0]} is not installed here", remedy="Run encompass.images.hypervisor."
         )
+    environment = {**os.environ, "LC_ALL": "C", **(env or {})}
     try:
-        done = subprocess.run(
-            [*_WITH_PARENT, *(limits.to_argv() if limits else ()), tool, *argv[1:]],
-            input=stdin if stdin is not None else b"",
-            capture_output=True,
-            timeout=timeout_s,
-            env={**os.environ, "LC_ALL": "C", **(env or {})},
-            check=False,
+        done = (
+            _run_limited([*_WITH_PARENT, *limits.to_argv(), tool, *argv[1:]], env=environment, timeout_s=timeout_s)
+            if limits
+            else subprocess.run(
+                [*_WITH_PARENT, tool, *argv[1:]],
+                input=stdin if stdin is not None else b"",
+                capture_output=True,
+                timeout=timeout_s,
+                env=environment,
+                check=False,
+            )
         )
     except subprocess.TimeoutExpired as exc:
         raise ToolFailed(subject, f"{argv[0]} did not end within {timeout_s:g} s and was stopped") from exc
