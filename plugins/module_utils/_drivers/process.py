@@ -77,18 +77,14 @@ def run_tool(
     Raises :class:`Unsupported` when it is not installed, :class:`NoSpace` when it met a full disk, and
     :class:`ToolFailed` (with the last line it printed) when it failed or took longer than ``timeout_s``.
     """
-    tool = shutil.which(argv[0])
-    if tool is None:
-        raise Unsupported(
-            subject, f"the program {argv[0]} is not installed here", remedy="Run encompass.images.hypervisor."
-        )
+    command = find_tool(argv, subject, limits)
     environment = {**os.environ, "LC_ALL": "C", **(env or {})}
     try:
         done = (
-            _run_limited([*_WITH_PARENT, *limits.to_argv(), tool, *argv[1:]], env=environment, timeout_s=timeout_s)
+            _run_limited(command, env=environment, timeout_s=timeout_s)
             if limits
             else subprocess.run(
-                [*_WITH_PARENT, tool, *argv[1:]],
+                command,
                 input=stdin if stdin is not None else b"",
                 capture_output=True,
                 timeout=timeout_s,
@@ -101,6 +97,16 @@ def run_tool(
     if done.returncode != 0:
         raise _explain_failure(subject, argv[0], done.returncode, done.stderr.decode(errors="replace"))
     return done.stdout.decode(errors="replace")
+
+
+def find_tool(argv: t.Sequence[str], subject: str, limits: ToolLimits | None = None) -> list[str]:
+    """Return the command that ends with this thread. Raises :class:`Unsupported` when the tool is not installed."""
+    tool = shutil.which(argv[0])
+    if tool is None:
+        raise Unsupported(
+            subject, f"the program {argv[0]} is not installed here", remedy="Run encompass.images.hypervisor."
+        )
+    return [*_WITH_PARENT, *(limits.to_argv() if limits else ()), tool, *argv[1:]]
 
 
 def _explain_failure(subject: str, tool: str, code: int, stderr: str) -> ToolFailed | NoSpace:

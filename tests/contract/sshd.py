@@ -1,0 +1,107 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real sshd on this machine, with keys of its own: what a donor is reached by."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import socket
+import subprocess
+import typing as t
+from pathlib import Path
+
+from tests.lab.commands import ProcessId, run, wait_until
+from tests.lab.hosts import make_key
+
+_SETTINGS = """\
+ListenAddress 127.0.0.1
+Port {port}
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile none
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sshd:
+    """The server, and what a client needs."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def identity_file(self) -> str:
+        return str(self.folder / "key")
+
+    @property
+    def known_hosts(self) -> str:
+        return str(self.folder / "known_hosts")
+
+    def cut(self) -> None:
+        """Cut all sessions, as a network would that is gone; the server goes on."""
+        for session in _list_children(self.process.pid):
+            for pid in (*_list_children(session), session):
+                with contextlib.suppress(Exception):
+                    ProcessId.of(pid).kill()
+
+
+def _list_children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
+@contextlib.contextmanager
+def running_sshd(folder: Path) -> t.Iterator[Sshd]:
+    """Run an sshd that lets root in with a key."""
+    Path("/run/sshd").mkdir(exist_ok=True)
+    for name in ("host_key", "key"):
+        make_key(folder / name, comment=name)
+    shutil.copy(folder / "key.pub", folder / "authorized_keys")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host_key.pub').read_text()}")
+    (folder / "sshd_config").write_text(_SETTINGS.format(port=port, folder=folder))
+    process = subprocess.Popen(
+        ["/usr/sbin/sshd", "-D", "-f", folder / "sshd_config"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    sshd = Sshd(folder, port, process)
+    try:
+        wait_until(lambda: _answers(port), timeout_s=20, what="sshd")
+        yield sshd
+    finally:
+        sshd.cut()
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+        return connection.recv(4) == b"SSH-"
+    return False
+
+
+@contextlib.contextmanager
+def loop_device(path: Path) -> t.Iterator[str]:
+    """Make a file a disk."""
+    device = run("losetup", "--show", "-f", path).stdout.strip()
+    try:
+        yield device
+    finally:
+        run("losetup", "-d", device)
+
+
+def write_bytes(device: str, offset: int, content: bytes) -> None:
+    """Write to a disk, past the kernel's memory of it."""
+    descriptor = os.open(device, os.O_WRONLY | os.O_SYNC)
+    try:
+        os.pwrite(descriptor, content, offset)
+    finally:
+        os.close(descriptor)
