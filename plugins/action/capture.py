@@ -16,11 +16,14 @@ from ..plugin_utils._actions.capturing import Capture, draft_donations, name_clo
 from ..plugin_utils._actions.library import Library
 from ..plugin_utils._actions.lifeline import end_with_run
 from ..plugin_utils._actions.verb import Request, Verb
-from ..plugin_utils._actions.verb_action import LONGEST_S, VerbAction
+from ..plugin_utils._actions.verb_action import VerbAction
 from ..plugin_utils._catalog.heartbeat import Heartbeat
 from ..plugin_utils._catalog.objects import Body, Key, Operation
-from ..plugin_utils._planning.captured import complete_master, draft_donation
+from ..plugin_utils._planning.captured import complete_master, draft_donation, name_donor
 from ..plugin_utils._planning.versions import UNPROVEN
+
+# Disks of a machine in use, over a line that is none of the fastest.
+_DONATION_S = 24 * 3600.0
 
 
 class ActionModule(VerbAction):
@@ -83,12 +86,12 @@ class ActionModule(VerbAction):
             )
 
     def _take_donations(self) -> dict[str, t.Any]:
-        """Make masters of domains that are not ours; nothing else in the catalog is about them."""
+        """Make masters of machines that are not ours; nothing else in the catalog is about them."""
         if self._task.args.get("clones"):
             raise InvalidRequest("capture", "both clones and donors are given", remedy="Take two tasks.")
-        donors, owner = self.get_list("donors"), self.task_owner()
+        donors, owner = self._list_donors(), self.task_owner()
         current = self._read_flag("current", default=True)
-        named = {f"domain {donor.get('domain')}": draft_donation(donor, current=current)[0] for donor in donors}
+        named = {name_donor(donor): draft_donation(donor, current=current)[0] for donor in donors}
         with self.catalog.transaction() as tx:
             due = draft_donations(tx, self.host, donors, owner, current=current)
             targets = [("master", name) for name in due]
@@ -99,11 +102,16 @@ class ActionModule(VerbAction):
         failed = {answer["name"] for answer in result.get("objects", ()) if answer["failed"]}
         return {**result, "masters": {donor: name for donor, name in named.items() if name not in failed}}
 
+    def _list_donors(self) -> list[Body]:
+        """Return the donors that are this provider's to take."""
+        declared: list[dict[str, t.Any]] = [dict(donor) for donor in self.get_list("donors")]
+        return [donor for donor in declared if (donor.pop("provider", None) or self.host) == self.host]
+
     def _run_donations(self, operation: Operation, due: t.Mapping[str, tuple[Body, Body]]) -> dict[str, t.Any]:
         options = {
             key: value for key, value in self._task.args.items() if key not in ("donors", "clones", "prove", "current")
         }
-        with end_with_run(), Heartbeat(self.catalog, operation.id, LEASE_S, LONGEST_S):
+        with end_with_run(), Heartbeat(self.catalog, operation.id, LEASE_S, _DONATION_S):
             result: dict[str, t.Any] = self._execute_module(
                 module_name="encompass.images.capture",
                 module_args={**options, "donors": [item for _draft, item in due.values()]},
@@ -128,7 +136,7 @@ class ActionModule(VerbAction):
             if not answer["failed"]:
                 pool = item.get("pool") or "default"
                 bodies[key] = complete_master(draft, answer["record"], provider=self.host, pool=pool)
-            elif answer.get("subject") == f"donor {item['domain']}" and not answer["steps"]:
+            elif answer.get("subject") == f"donor {item.get('domain') or item['ssh']}" and not answer["steps"]:
                 bodies[key] = None  # refused before anything was made
             else:
                 errors[key] = {field: answer.get(field, "") for field in ("msg", "subject", "problem", "remedy")}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: capture
-short_description: Make masters of clones in maintenance, or of foreign domains
+short_description: Make masters of clones in maintenance, or of machines that are not ours
 version_added: 0.2.0
 author:
   - The encompass.images authors (@encompass-images)
@@ -96,11 +96,20 @@ options:
         choices: [planned, unassigned, assigned, attached, active]
   donors:
     description:
-      - Domains of the provider that are not ours, each to become a master; instead of O(clones).
+      - Machines that are not ours, each to become a master; instead of O(clones). They go on running, and nothing is
+        installed or left on them.
       - A domain that runs goes on running. libvirt copies its disks, all as they are at one moment. Where its guest
         agent is connected its file systems are frozen for that moment, and thawed at once. Otherwise the master is what
         would have been left by a crash then. Nothing of the domain changes, and no job or snapshot stays.
       - A domain that is off must stay off while it is copied; one that is started meanwhile is refused.
+      - A machine that is reached over ssh needs a POSIX shell with C(dd) and C(sha256sum), as coreutils or busybox have
+        them, and C(fsfreeze) (util-linux or busybox) to freeze. The provider reads its disks as root there, part by
+        part, and only those parts that differ from what it has. It does so again until the copy is of one moment, in
+        the end with the file systems frozen. They are thawed after O(donors[].freeze_limit_s) even if the connection is
+        lost or the provider dies.
+      - A copy over ssh that is broken off is kept in the pool for a week, and the next run goes on with it.
+      - The system of a machine that is no virtual one may lack drivers of virtio. Take O(donors[].disk_bus=sata) then,
+        or give the master an item of type C(kernel).
       - A master that is in the catalog already is left alone. Items and inputs are added to it by
         M(encompass.images.master), which needs no C(source) for a master that is there.
     type: list
@@ -108,24 +117,57 @@ options:
     default: []
     suboptions:
       domain:
-        description: The domain's name. Its disks must be files or devices.
+        description: The name of a libvirt domain of the provider. Its disks must be files or devices.
         type: str
-        required: true
+      ssh:
+        description:
+          - The address of a machine that the provider reaches over ssh, C(HOST) or C(USER@HOST); instead of
+            O(donors[].domain).
+          - The provider must know its host key. No question is asked and no password given.
+        type: str
+      port:
+        description: The port of its sshd.
+        type: int
+      identity_file:
+        description: The private key to log in with, a file of the provider; else what ssh finds there by itself.
+        type: path
+      known_hosts:
+        description: A file of the provider with the machine's host key; else root's own and the system's.
+        type: path
+      become:
+        description: Whether the user there is no root, and becomes it by C(sudo -n).
+        type: bool
+        default: false
+      provider:
+        description:
+          - The inventory name of the provider that takes it; others leave it alone. Without it every provider that the
+            task is for does.
+          - This is for the action plugin; the module itself does not look at it.
+        type: str
       disks:
         description:
-          - The disks to take, by their targets, such as V(vda). The master boots from the first, which becomes its
-            volume V(root); the others are called by their targets.
-          - All that the domain writes to, in its own order, when none are given.
+          - The disks to take, by their targets, such as V(vda), or over ssh by their device files, such as
+            V(/dev/disk/by-id/ata-1). The master boots from the first, which becomes its volume V(root); the others are
+            called by their targets.
+          - When none are given, all that the domain writes to, in its own order; over ssh those that hold C(/),
+            C(/usr), C(/boot) and the EFI partition.
         type: list
         elements: str
         default: []
       freeze:
         description:
-          - Whether the file systems of a domain that runs are frozen by its guest agent while the copying begins.
-          - V(auto) does so if the agent can, V(required) refuses the domain otherwise, and V(never) does not try.
+          - Whether the file systems of a domain that runs are frozen by its guest agent while the copying begins, or
+            those of a machine that is reached over ssh while its disks are read for the last time.
+          - V(auto) does so if it can be done, V(required) refuses the machine otherwise, and V(never) does not try.
         type: str
         choices: [auto, required, never]
         default: auto
+      freeze_limit_s:
+        description:
+          - How long file systems may be frozen over ssh, in seconds; what writes there waits meanwhile. When reading
+            the disks takes longer, they are not frozen.
+        type: int
+        default: 60
       function:
         description: What servers of the master are for.
         type: str
@@ -221,6 +263,13 @@ EXAMPLES = r"""
         min_memory_mib: 1024
         freeze: required
 
+- name: Make a master of a machine in the next rack, while it runs
+  encompass.images.capture:
+    donors:
+      - ssh: root@accounting.example.com
+        function: accounting
+        min_memory_mib: 4096
+
 - name: The first again, but not with a private key in it
   encompass.images.capture:
     on_secret: fail
@@ -278,6 +327,8 @@ objects:
               accounts with a password; C(not_trimmed) are file systems that cannot give back what they do not use;
               C(replayed) are those that were in use to the last, so that their journal was replayed.
             - Of a donor C(consistency) is V(frozen), V(crash) or V(off), and C(consistency_reason) is why a V(crash).
+              Over ssh C(passes) is how often its disks were read, C(fetched_bytes) what came of them, and C(frozen_s)
+              how long its file systems were frozen.
             - None in check mode.
           type: dict
           returned: success
@@ -324,9 +375,16 @@ CLONE_SPEC = {
 }
 
 DONOR_SPEC = {
-    "domain": {"type": "str", "required": True},
+    "domain": {"type": "str"},
+    "ssh": {"type": "str"},
+    "port": {"type": "int"},
+    "identity_file": {"type": "path", "no_log": False},
+    "known_hosts": {"type": "path"},
+    "become": {"type": "bool", "default": False},
+    "provider": {"type": "str"},
     "disks": {"type": "list", "elements": "str", "default": []},
     "freeze": {"type": "str", "choices": list(FREEZE_CHOICES), "default": "auto"},
+    "freeze_limit_s": {"type": "int", "default": 60},
     "function": {"type": "str", "required": True},
     "version": {"type": "int", "default": 1},
     "pool": {"type": "str", "default": "default"},

@@ -167,6 +167,13 @@ def test_what_is_known_already_is_not_donated_again(catalog: Catalog) -> None:
         assert list(draft_donations(tx, "hv1", [donor], current_owner(), current=True)) == ["shop-v1"]
         tx.put("master", "shop-v1", {**draft, "state": "available", "volumes": [{"name": "root"}]})
         assert draft_donations(tx, "hv1", [donor], current_owner(), current=True) == {}
-    for taken in ({**donor, "domain": "other"}, {"domain": "old", "function": "web-server"}):
+        host = {"ssh": "root@old", "function": "desk"}
+        draft, _item = draft_donations(tx, "hv1", [host], current_owner(), current=True)["desk-v1"]
+        assert draft["captured_from"] == "host root@old"
+    for taken in (
+        {**donor, "domain": "other"},
+        {"domain": "old", "function": "web-server"},
+        {"ssh": "old", "function": "shop"},
+    ):
         with catalog.transaction() as tx, pytest.raises(Conflict, match="is in the catalog already"):
             draft_donations(tx, "hv1", [taken], current_owner(), current=True)

@@ -15,13 +15,10 @@ import functools
 import hashlib
 import typing as t
 
+from .donation import CRASH, FROZEN, NEVER, OFF, REQUIRED
 from .errors import Conflict, Unsupported
-from .pool_layout import format_bytes
 
 CHUNK_BYTES = 4 << 20
-
-AUTO, REQUIRED, NEVER = "auto", "required", "never"
-FROZEN, CRASH, OFF = "frozen", "crash", "off"
 
 # What still differs when it is worth stopping writers for it, and how often it may be read before.
 _FEW_CHUNKS = 16
@@ -144,8 +141,3 @@ def describe_freezing(freezing: Freezing) -> str:
     if freezing.wanted == NEVER or freezing.obstacle or not freezing.places:
         return f"nothing is frozen{f' ({freezing.obstacle})' if freezing.obstacle else ''}"
     return f"in the end {', '.join(freezing.places)} frozen for {freezing.limit_s:.0f} s at most"
-
-
-def format_disk(path: str, size_bytes: int) -> str:
-    """Return a disk for people to read."""
-    return f"{path} ({format_bytes(size_bytes)})"

@@ -139,7 +139,7 @@ def plan_donation(request: DonorRequest, seen: DonationSeen) -> list[Step]:
     if seen.donor is None:
         raise NotFound(request.subject, "the provider has no such domain", remedy="Look at virsh list --all there.")
     disks = choose_disks(request, seen.donor)
-    names = name_volumes(disks)
+    names = name_volumes([disk.target for disk in disks])
     require_room(
         request.subject,
         request.master.pool.path,
@@ -171,14 +171,14 @@ def _plan_backup(request: DonorRequest, seen: DonationSeen, disks: t.Sequence[Do
     others = tuple(other.target for other in donor.disks if other not in disks)
     freeze = donor.agent and request.freeze != NEVER
     size = sum(seen.capture.needed_bytes)
-    names = name_volumes(disks)
+    names = name_volumes([disk.target for disk in disks])
     return [BackUpDisks(request.domain, tuple(disks), names, others, needed_bytes=size, freeze=freeze)]
 
 
 def _plan_copy(request: DonorRequest, seen: DonationSeen, disks: t.Sequence[DonorDisk]) -> list[Step]:
     copies = [
         FlattenVolume(name, disk.path, disk.format, size)
-        for name, disk, size in zip(name_volumes(disks), disks, seen.capture.needed_bytes)
+        for name, disk, size in zip(name_volumes([disk.target for disk in disks]), disks, seen.capture.needed_bytes)
     ]
     return [*copies, ProveOff(request.domain, tuple(file for file in seen.capture.volumes if file is not None))]
 
@@ -202,9 +202,9 @@ def choose_disks(request: DonorRequest, donor: DonorSeen) -> tuple[DonorDisk, ..
     return chosen
 
 
-def name_volumes(disks: t.Sequence[DonorDisk]) -> tuple[str, ...]:
-    """Return what the disks are called as a master's volumes: the first is the one that boots."""
-    return tuple(_BOOTS if not index else disk.target for index, disk in enumerate(disks))
+def name_volumes(targets: t.Sequence[str]) -> tuple[str, ...]:
+    """Return what disks are called as a master's volumes: the first is the one that boots."""
+    return tuple(_BOOTS if not index else target for index, target in enumerate(targets))
 
 
 def _plan_job(request: DonorRequest, job: tuple[str, ...]) -> list[Step]:

@@ -9,14 +9,15 @@ import dataclasses
 import re
 import typing as t
 
-from .disk_passes import NEVER, Freezing
+from .disk_passes import Freezing
+from .donation import NEVER
 from .errors import NotFound, ToolFailed, Unsupported
 
 _SECTOR_BYTES = 512
 _TOOLS = ("dd", "sha256sum", "readlink", "df")
 
-# What a system does not boot without: all of it has to be on the disks that are copied.
-_SYSTEM = ("/", "/usr", "/boot", "/boot/efi", "/efi")
+# What a system does not boot without: all of it has to be on the disks that are copied, and it boots from the first.
+_SYSTEM = ("/boot/efi", "/efi", "/boot", "/", "/usr")
 _NO_DISK = re.compile(r"(loop|zram|ram|nbd|fd|sr)\d+")
 
 # Linux cannot freeze these; they have no journal, and next to nobody writes to them (the EFI partition).
@@ -142,7 +143,7 @@ def choose_disks(host: HostSeen, named: t.Sequence[str], subject: str) -> tuple[
     system = _list_system(host)
     if not named and not system:
         raise Unsupported(subject, "its root is on no disk that it knows of", remedy="Name its disks (disks).")
-    needed = sorted({disk.name for block in system for disk in host.list_disks(block)})
+    needed = list(dict.fromkeys(disk.name for block in system for disk in host.list_disks(block)))
     chosen = tuple(_require_disk(host, name, subject) for name in dict.fromkeys(named or needed))
     if not named:
         _refuse_unlikely(chosen, subject)
@@ -158,8 +159,9 @@ def choose_disks(host: HostSeen, named: t.Sequence[str], subject: str) -> tuple[
 
 
 def _list_system(host: HostSeen) -> list[Block]:
-    found = (host.find_block(mount) for mount in host.mounts if mount.mountpoint in _SYSTEM)
-    return list({block.name: block for block in found if block is not None}.values())
+    places = {mount.mountpoint: mount for mount in host.mounts}  # the last one there hides the others
+    found = (host.find_block(places[place]) for place in _SYSTEM if place in places)
+    return [block for block in found if block is not None]
 
 
 def _require_disk(host: HostSeen, name: str, subject: str) -> Block:
@@ -200,13 +202,18 @@ def describe_obstacles(host: HostSeen, mounted: t.Sequence[MountedSeen]) -> str:
     """Return why file systems cannot be frozen; empty when nothing is known against it."""
     if mounted and "fsfreeze" not in host.tools:
         return "it lacks fsfreeze"
+    if mounted and not _list_places(mounted):
+        return "none of its file systems is of a kind that can be"
     odd = [mount.mountpoint for mount in mounted if "\n" in mount.mountpoint]
     return "a mount point has a line break in its name" if odd else ""
+
+
+def _list_places(mounted: t.Sequence[MountedSeen]) -> tuple[str, ...]:
+    return tuple(mount.mountpoint for mount in mounted if mount.filesystem not in _NEVER_FROZEN)
 
 
 def make_freezing(host: HostSeen, disks: t.Sequence[Block], wanted: str, limit_s: float) -> Freezing:
     """Return what can be frozen of these disks."""
     mounted = list_mounted(host, disks)
-    places = tuple(mount.mountpoint for mount in mounted if mount.filesystem not in _NEVER_FROZEN)
     obstacle = describe_obstacles(host, mounted) if wanted != NEVER else ""
-    return Freezing(wanted, limit_s, places, obstacle, is_written=bool(mounted))
+    return Freezing(wanted, limit_s, _list_places(mounted), obstacle, is_written=bool(mounted))

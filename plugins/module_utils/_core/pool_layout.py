@@ -47,6 +47,15 @@ class FileSeen:
 
 
 @dataclasses.dataclass(frozen=True)
+class KeptSeen:
+    """A staged directory that outlives runs, and how long ago it was written to."""
+
+    path: str
+    allocated_bytes: int
+    age_s: float
+
+
+@dataclasses.dataclass(frozen=True)
 class RemoveLeftovers:
     """Delete what a killed run of this object left in the pool's staging directory."""
 

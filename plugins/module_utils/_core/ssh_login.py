@@ -71,8 +71,10 @@ def render_login(login: SshLogin) -> list[str]:
     return ["ssh", "-T", *options, "--", login.address, f"exec {become}sh -c '{SCRIPT}'"]
 
 
-# The first that fits (ssh's words, in the C locale).
-_ENDINGS: tuple[tuple[str, type[EncompassError], str, str], ...] = (
+_Ending = tuple[str, "type[EncompassError]", str, str]
+
+# The first that fits: ssh's words in the C locale, with its exit status 255.
+_SSH_ENDINGS: tuple[_Ending, ...] = (
     (
         "IDENTIFICATION HAS CHANGED",
         ToolFailed,
@@ -92,6 +94,11 @@ _ENDINGS: tuple[tuple[str, type[EncompassError], str, str], ...] = (
         "it lets nobody in without a password",
         "Give identity_file, or add the provider's key to authorized_keys there.",
     ),
+    ("Could not resolve", NotFound, "its name is not known to the provider", "Look at the name, or give an address."),
+)
+
+# What runs there instead of the script.
+_OTHER_ENDINGS: tuple[_Ending, ...] = (
     (
         "password is required",
         ToolFailed,
@@ -99,28 +106,22 @@ _ENDINGS: tuple[tuple[str, type[EncompassError], str, str], ...] = (
         "Allow the user sudo without a password (NOPASSWD), or log in as root.",
     ),
     ("sudo", ToolFailed, "its sudo refuses", "Allow the user sudo without a password, or log in as root."),
-    ("Could not resolve", NotFound, "its name is not known to the provider", "Look at the name, or give an address."),
+    ("", Unsupported, "it has no shell for what is to be done there", "Give a user with a POSIX shell."),
 )
-_UNREACHABLE = ("timed out", "refused", "No route", "unreachable", "Connection closed", "Connection reset", "banner")
+_SSH_FAILED = 255
 
 
 def explain_ending(subject: str, *, code: int | None, words: str, has_begun: bool) -> EncompassError:
     """Return what it means that a session ended; ``has_begun`` says whether the script had greeted before."""
-    if not has_begun:
-        for sign, kind, problem, remedy in _ENDINGS:
-            if sign in words:
-                return kind(subject, problem, remedy=remedy)
-        if code == 255 or any(sign in words for sign in _UNREACHABLE):
-            last = (words.strip().splitlines() or ["ssh gave no reason"])[-1].strip()[:200]
-            return ToolFailed(
-                subject,
-                f"it cannot be reached: {last}",
-                remedy="See that it is up, and that ssh works from the provider.",
-            )
-        return Unsupported(
-            subject, "it has no shell for what is to be done there", remedy="Give a user with a POSIX shell."
-        )
-    return lose_connection(subject)
+    if has_begun:
+        return lose_connection(subject)
+    for sign, kind, problem, remedy in _SSH_ENDINGS if code == _SSH_FAILED else _OTHER_ENDINGS:
+        if sign in words:
+            return kind(subject, problem, remedy=remedy)
+    last = (words.strip().splitlines() or ["ssh gave no reason"])[-1].strip()[:200]
+    return ToolFailed(
+        subject, f"it cannot be reached: {last}", remedy="See that it is up, and that ssh works from the provider."
+    )
 
 
 def lose_connection(subject: str) -> EncompassError:

@@ -16,10 +16,12 @@ import os
 import pathlib
 import shutil
 import socket
+import time
 import typing as t
 
 from .._core.errors import EncompassError, NotFound, ToolFailed
 from .._core.os_errors import explain_os_error
+from .._core.pool_layout import KeptSeen
 
 _MODES = {"masters": 0o711, "masters/.sources": 0o700, "clones": 0o711, ".staging": 0o700}
 
@@ -105,6 +107,25 @@ def list_staging(pool: str) -> list[dict[str, str]]:
         kind, name, owner = parts if len(parts) == 3 else ("", staged, "")
         state = "arrival" if owner == "arrival" else "left" if _is_dead(owner) else "working"
         found.append({"path": f"{pool}/.staging/{staged}", "kind": kind, "name": name, "state": state})
+    return found
+
+
+def keep_directory(pool: str, kind: str, name: str, subject: str) -> pathlib.Path:
+    """Return a staged directory of an object, made when it is not there, which outlives the run that made it."""
+    path = pathlib.Path(pool, ".staging", f"{kind}~{name}~{_this_host()}")
+    with explained(subject, "stage it"):
+        path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def find_kept(pool: str, kind: str) -> dict[str, KeptSeen]:
+    """Return what this host keeps in the staging directory, by object."""
+    found: dict[str, KeptSeen] = {}
+    for path in sorted(pathlib.Path(pool, ".staging").glob(f"{kind}~*~{_this_host()}")):
+        with contextlib.suppress(OSError):
+            states = [place.stat() for place in (path, *path.iterdir())]
+            age_s = time.time() - max(state.st_mtime for state in states)
+            found[path.name.split("~")[1]] = KeptSeen(str(path), sum(state.st_blocks * 512 for state in states), age_s)
     return found
 
 

@@ -22,7 +22,7 @@ from .._core.capturing import (
     report_capture,
 )
 from .._core.customization import CloneRequest, Mount, Volume, check_place
-from .._core.errors import Conflict, EncompassError, InvalidRequest, NoSpace, ToolFailed
+from .._core.errors import Conflict, EncompassError, InvalidRequest, NoSpace, ToolFailed, Unsupported
 from .._core.library import list_strays
 from .._core.library_types import HardwareWishes, MasterRequest, MasterVolume, Origin, VolumeOrigin
 from .._core.pool_layout import Pool, RemoveLeftovers, check_object_name, check_pool_path, explain_full_pool
@@ -223,8 +223,12 @@ class CaptureVerb:
         if guest.mounts:
             return guest, appliance.list_unclean(guest.name, guest.mounts, subject=subject)
         unclean = appliance.list_unclean_devices(subject)  # before inspecting mounts them, which replays their journals
-        mounts = tuple(Mount(**mount) for mount in appliance.inspect(subject)["layout"]["mounts"])
+        inspected = appliance.inspect(subject)
         appliance.release(subject)
+        kind = inspected["software"]["type"]
+        if kind != "linux":
+            raise Unsupported(subject, f"its system is {kind}, and only Linux becomes a master")
+        mounts = tuple(Mount(**mount) for mount in inspected["layout"]["mounts"])
         return dataclasses.replace(guest, mounts=mounts), [one.mountpoint for one in mounts if one.device in unclean]
 
     def _complete(self, guest: CloneRequest, told: t.Any) -> t.Any:

@@ -44,11 +44,18 @@ def draft_master(
     }
 
 
+def name_donor(donor: Body) -> str:
+    """Return what a donor is called, as ``captured_from`` has it."""
+    return f"domain {donor['domain']}" if donor.get("domain") else f"host {donor.get('ssh')}"
+
+
 def draft_donation(donor: Body, *, current: bool) -> tuple[str, dict[str, t.Any]]:
-    """Return the name and the record of a master that is yet to be made of a domain that is not ours."""
-    missing = [key for key in ("domain", "function") if not donor.get(key)]
-    if missing or not str(donor.get("version", 1)).isdigit():
-        raise InvalidRequest("donor", f"it is declared as {dict(donor)}", remedy="Give domain, function and version.")
+    """Return the name and the record of a master that is yet to be made of a machine that is not ours."""
+    is_named = bool(donor.get("domain")) != bool(donor.get("ssh"))
+    if not is_named or not donor.get("function") or not str(donor.get("version", 1)).isdigit():
+        raise InvalidRequest(
+            "donor", f"it is declared as {dict(donor)}", remedy="Give domain or ssh, function, version."
+        )
     version = int(donor.get("version", 1))
     body = {
         "function": donor["function"],
@@ -58,7 +65,7 @@ def draft_donation(donor: Body, *, current: bool) -> tuple[str, dict[str, t.Any]
         "items": [],
         "inputs": [],
         "replicas": [],
-        "captured_from": f"domain {donor['domain']}",
+        "captured_from": name_donor(donor),
         "becomes_current": current,
     }
     return master_name(donor["function"], version), body

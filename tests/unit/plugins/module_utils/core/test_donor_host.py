@@ -55,6 +55,7 @@ def see(*lines: str) -> HostSeen:
         # A machine that was booted from something else, so that its own system is off.
         ([*VDA, *VDB, *ON_VDA1], ("vdb",), ["/dev/vdb"]),
         (LVM, (), ["/dev/sda", "/dev/sdb"]),
+        ([*VDB, *VDA, *ON_VDA1, "mount 23 22 254:16 / /boot rw - ext4 /dev/vdb rw"], (), ["/dev/vdb", "/dev/vda"]),
         (MPATH, (), ["/dev/dm-0"]),
         (BTRFS, (), ["/dev/vda"]),
         (CCISS, (), ["/dev/cciss/c0d0"]),

@@ -20,7 +20,7 @@ from ansible_collections.encompass.images.plugins.module_utils._core.donation im
 )
 from ansible_collections.encompass.images.plugins.module_utils._core.errors import Conflict, EncompassError, ToolFailed
 from ansible_collections.encompass.images.plugins.module_utils._drivers import domain_backup, image_files, qemu_img
-from ansible_collections.encompass.images.plugins.module_utils._module import donating
+from ansible_collections.encompass.images.plugins.module_utils._module import domain_donors, donating
 from ansible_collections.encompass.images.plugins.module_utils._module.capturing import CaptureOptions, Copies
 
 AGENT = "<channel><target name='org.qemu.guest_agent.0' state='connected'/></channel>"
@@ -92,16 +92,18 @@ class FakeHost:
 def domain(monkeypatch: pytest.MonkeyPatch) -> FakeDomain:
     names = {"libvirtError": VirtError, "VIR_ERR_NO_DOMAIN_BACKUP": 0, "VIR_DOMAIN_JOB_STATS_COMPLETED": 1}
     monkeypatch.setattr(domain_backup, "libvirt", types.SimpleNamespace(**names))
-    monkeypatch.setattr(donating, "_POLL_S", 0.0)
+    monkeypatch.setattr(domain_donors, "_POLL_S", 0.0)
     monkeypatch.setattr(os, "chown", lambda *_arguments: None)
     return FakeDomain()
 
 
 def make_verb(domain: FakeDomain, **changes: t.Any) -> donating.DonorVerb:
-    entry = {"domain": "old", "function": "shop", "version": 1, "pool_path": "/pool", "disks": [], "freeze": "auto"}
+    named = {"domain": "old", "ssh": None, "function": "shop", "version": 1}
+    entry = {**named, "pool_path": "/pool", "disks": [], "freeze": "auto"}
     hardware = dict.fromkeys(("arch", "firmware", "disk_bus", "min_cpus", "min_memory_mib"))
     request = donating.parse_donor({**entry, **hardware, **changes})
-    return donating.DonorVerb({request.name: request}, CaptureOptions(), t.cast(t.Any, FakeHost(domain)))
+    donors = domain_donors.DomainDonors(t.cast(t.Any, FakeHost(domain)))
+    return donating.DonorVerb({request.name: request}, CaptureOptions(), {type(request): donors})
 
 
 STEP = BackUpDisks("old", (DonorDisk("vda", "/a", "qcow2"),), ("root",), (), needed_bytes=1, freeze=True)
@@ -136,13 +138,13 @@ def test_who_is_frozen_is_thawed(case: str, domain: FakeDomain, tmp_path: Path) 
             verb._copy("shop-v1", step, copies)
     else:
         verb._copy("shop-v1", step, copies)
-        assert verb._consistency["shop-v1"] == told
+        assert tuple(verb._told["shop-v1"].values()) == told
     assert domain.calls == calls
     assert not domain.frozen
 
 
 def test_one_that_cannot_be_thawed_is_told(domain: FakeDomain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(donating, "_THAW_S", 0.0)
+    monkeypatch.setattr(domain_donors, "_THAW_S", 0.0)
     domain.answers = {"thaw": [BUSY] * 9}
     (tmp_path / "staged").mkdir()
     with pytest.raises(ToolFailed, match=r"may still be frozen.*Run virsh domfsthaw old"):
@@ -181,4 +183,4 @@ def test_what_is_off_has_to_stay_off(happens: str, words: str, domain: FakeDomai
             verb._copy("shop-v1", ProveOff("old", (seen,)), copies)
     else:
         verb._copy("shop-v1", ProveOff("old", (seen,)), copies)
-        assert verb._consistency["shop-v1"] == ("off", None)
+        assert verb._told["shop-v1"] == {"consistency": "off", "consistency_reason": None}
