@@ -114,11 +114,12 @@ def require_hope(freezing: Freezing, passes: t.Sequence[Pass], subject: str) -> 
     if len(passes) < _MOST_PASSES:
         return
     why = f" ({freezing.obstacle})" if freezing.obstacle else ""
+    remedy = "Stop what writes there" if why else "Capture with freeze: auto, or stop what writes there"
     raise Conflict(
         subject,
         f"its disks are written to all the time: after {len(passes)} passes {passes[-1].differed} parts still differ, "
         f"and its file systems are not frozen{why}",
-        remedy="Capture with freeze: auto or required, or stop what writes there. What was copied is kept.",
+        remedy=f"{remedy}, and run again. What was copied is kept.",
     )
 
 

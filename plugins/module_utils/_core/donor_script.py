@@ -22,7 +22,8 @@ LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH; export LC_ALL PATH
 exec 2>/dev/null
 trap "" HUP PIPE
 disk= direct= watchdog= lost= name=
-release() { for place; do fsfreeze -u "$place" || lost=$place; done; }
+newline=$(printf "\\n."); newline=${newline%.}
+release() { for place; do fsfreeze --unfreeze "$place" || lost=$place; done; }
 watch() {
   trap : TERM INT
   sleep $limit & nap=$!
@@ -37,7 +38,7 @@ freeze() {
   limit=$1; shift; sync
   watch "$@" >/dev/null & watchdog=$!
   for place; do
-    why=$(fsfreeze -f "$place" 2>&1) || { thaw "$@"; printf "refused %s\\n" "$(echo $why)"; return; }
+    why=$(fsfreeze --freeze "$place" 2>&1) || { thaw "$@"; printf "refused %s\\n" "${why%%$newline*}"; return; }
   done
   if kill -0 $watchdog; then echo frozen; else thaw "$@"; echo refused it took too long; fi
 }

@@ -1,0 +1,120 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A machine that nobody manages is read over ssh while it writes to its only file system, and becomes a master."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import typing as t
+from pathlib import Path
+
+from ansible_collections.encompass.images.plugins.module_utils._core.ssh_login import SshLogin
+from ansible_collections.encompass.images.plugins.module_utils._drivers.donor_session import open_session
+
+from tests.contract.guests import OFFSET
+from tests.integration.site import POOL, Site, make_web
+from tests.integration.test_capture import Client, start_donor
+from tests.integration.test_lab import ANY_HOST_KEY, fetch
+from tests.lab.commands import run, wait_until
+from tests.lab.controller import Controller
+from tests.lab.hosts import LabHosts
+
+WRITE = "while :; do date >>/root/diary; dd if=/dev/urandom of=/root/page bs=4k count=16 conv=fsync; done"
+
+
+class Machine:
+    """The donor, as its operator sees it."""
+
+    def __init__(self, address: str, guest_key: Path) -> None:
+        self.address = address
+        self._login = ["ssh", "-i", str(guest_key), *ANY_HOST_KEY, f"root@{address}"]
+
+    def run(self, command: str) -> str:
+        return run(*self._login, command).stdout
+
+    def fetch(self, path: str) -> str:
+        return fetch(f"http://{self.address}{path}")
+
+    def identify(self) -> str:
+        return next(line for line in self.fetch("/cgi-bin/identity").splitlines() if line.startswith("boot_id"))
+
+
+def introduce(site: Site, machine: Machine, guest_key: Path) -> dict[str, str]:
+    """Give the provider the key and the host key of the machine; return them as a donor has them."""
+    host = site.lab.hosts[0]
+    shutil.copy(guest_key, host.local / "guest_key")
+    (host.local / "guest_key").chmod(0o600)
+    told = host.exec("ssh-keyscan", "-T", "20", "-t", "ed25519", machine.address).stdout
+    (host.local / "known_hosts").write_text(told, encoding="ascii")
+    return {"identity_file": "/srv/local/guest_key", "known_hosts": "/srv/local/known_hosts"}
+
+
+def donate(site: Site, *arguments: str, **donor: t.Any) -> t.Any:
+    whole = {"provider": site.lab.hosts[0].name, "function": "donated", "min_memory_mib": 96, **donor}
+    return site.controller.run("encompass.images.capture", *arguments, encompass_capture_donors=[whole])
+
+
+def require_whole(site: Site, digest: str, folder: Path) -> None:
+    """Fail unless the file system of the master has no errors."""
+    volume = site.lab.hosts[0].local / Path(POOL).name / f"masters/{digest}.qcow2"
+    run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", volume, folder / "master.raw")
+    run("e2fsck", "-f", "-n", f"{folder / 'master.raw'}?offset={OFFSET}")
+
+
+def test_a_machine_runs_on_while_it_becomes_a_master(tmp_path: Path, mini_image: Path, guest_key: Path) -> None:
+    with LabHosts(1) as lab:
+        site = Site(lab, Controller(tmp_path / "controller", lab=lab))
+        site.prepare(mini_image)
+        machine = Machine(start_donor(site, mini_image), guest_key)
+        boot_id = machine.identify()
+        machine.run(f"({WRITE}) >/dev/null 2>&1 &")
+        donor = {"ssh": f"root@{machine.address}", **introduce(site, machine, guest_key)}
+        planned = donate(site, "--check", **donor).require_success()
+        assert "over ssh; in the end / frozen for 60 s at most" in planned.stdout + str(planned.events)
+        client = Client(machine.address)
+        client.start()
+        donate(site, **donor).require_success()
+        client.is_over.set()
+        client.join()
+        assert client.silence_s < 10
+        master = site.find("master")["donated-v1"]
+        told = master["captured"]
+        assert (master["state"], master["captured_from"]) == ("available", f"host root@{machine.address}")
+        assert (told["consistency"], told["replayed"]) == ("frozen", [])
+        assert told["passes"] > 2 and 0 < told["frozen_s"] < 60
+        require_whole(site, master["volumes"][0]["digest"], tmp_path)
+        donate(site, **donor).require_unchanged()
+
+        written = machine.run("wc -l </root/diary")
+        wait_until(
+            lambda: machine.run("wc -l </root/diary") != written, timeout_s=10, what="the next page of the diary"
+        )
+        assert machine.identify() == boot_id
+        assert "sleep 60" not in machine.run("ps")
+        see_it_thaw(site, machine, guest_key)
+
+        lab.hosts[0].exec("virsh", "-q", "destroy", "guest")
+        lab.hosts[0].exec("virsh", "-q", "undefine", "guest")
+        site.deploy(make_web("shop", function="donated", count=1)).require_success()
+        assert "web server of the master" in site.fetch("shop-1")
+        assert site.identity("shop-1")["hostname"] == "shop-1"
+        assert int(run(*machine_login(site, guest_key), "wc -l </root/diary").stdout) > 0
+
+
+def machine_login(site: Site, guest_key: Path) -> list[str]:
+    return ["ssh", "-i", str(guest_key), *ANY_HOST_KEY, f"root@{site.address_of('shop-1')}"]
+
+
+def see_it_thaw(site: Site, machine: Machine, guest_key: Path) -> None:
+    """Have its root frozen, and cut the line for longer than it may be."""
+    known_hosts = str(site.lab.hosts[0].local / "known_hosts")
+    login = SshLogin(f"root@{machine.address}", identity_file=str(guest_key), known_hosts=known_hosts)
+    with open_session(login, "donor") as session:
+        assert session.freeze(["/"], 8) == ""
+        assert machine.fetch("/cgi-bin/write") == ""
+        site.lab.hosts[0].partition()
+        time.sleep(10)
+    site.lab.hosts[0].heal()
+    wait_until(lambda: machine.fetch("/cgi-bin/write") != "", timeout_s=30, what="thaw by the machine itself")
