@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -105,3 +107,34 @@ def write_bytes(device: str, offset: int, content: bytes) -> None:
         os.pwrite(descriptor, content, offset)
     finally:
         os.close(descriptor)
+
+
+_FREEZER = """
+import json, sys
+from ansible_collections.encompass.images.plugins.module_utils._core.ssh_login import SshLogin
+from ansible_collections.encompass.images.plugins.module_utils._drivers.donor_session import open_session
+place, limit_s, login = json.loads(sys.argv[1])
+with open_session(SshLogin(**login), "donor") as session:
+    print(session.freeze([place], limit_s) or "frozen", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def running_freezer(place: str, limit_s: int, **login: str | int) -> t.Iterator[subprocess.Popen[str]]:
+    """Run a provider that has a donor's file system frozen, and then does nothing more."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _FREEZER, json.dumps([place, limit_s, login])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]},
+        text=True,
+    )
+    assert process.stdout
+    try:
+        answer = process.stdout.readline()
+        assert answer == "frozen\n", answer
+        yield process
+    finally:
+        process.kill()
+        process.communicate()

@@ -146,6 +146,7 @@ def test_a_second_run_does_not_ask_the_donor(captured: dict[str, t.Any], donor: 
         ({"identity_file": "{folder}/nobody", "become": True}, "its sudo "),
         ({"disks": ["/dev/nothing"]}, "it has no disk /dev/nothing. Look at lsblk there"),
         ({"ssh": "-oProxyCommand=touch /tmp/x"}, "its address is none for ssh"),
+        ({"disks": ["/dev/vda\nlook"]}, "its disk '/dev/vda\\nlook' is no device"),
         ({"domain": "old"}, "it has no name, or two. Give either domain or ssh"),
         ({"freeze_limit_s": 0}, "its freeze_limit_s is not 1 or more"),
     ],

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import shutil
 import time
-import typing as t
 from pathlib import Path
 
-from ansible_collections.encompass.images.plugins.module_utils._core.ssh_login import SshLogin
-from ansible_collections.encompass.images.plugins.module_utils._drivers.donor_session import open_session
-
 from tests.contract.guests import OFFSET
+from tests.contract.sshd import running_freezer
 from tests.integration.site import POOL, Site, make_web
 from tests.integration.test_capture import Client, start_donor
 from tests.integration.test_lab import ANY_HOST_KEY, fetch
 from tests.lab.commands import run, wait_until
-from tests.lab.controller import Controller
+from tests.lab.controller import Controller, PlaybookRun, RunningPlaybook
 from tests.lab.hosts import LabHosts
 
 WRITE = "while sleep 0.1; do date >>/root/diary; dd if=/dev/urandom of=/root/page bs=4k count=16 conv=fsync; done"
@@ -33,6 +30,11 @@ class Machine:
 
     def run(self, command: str) -> str:
         return run(*self._login, command).stdout
+
+    def drop_sessions(self) -> None:
+        """Have dropbear lose all its sessions, this one too."""
+        kill = "for pid in $(pidof dropbear); do [ $pid = $(cat /run/dropbear/pid) ] || kill -9 $pid; done"
+        run(*self._login, kill, check=False)
 
     def fetch(self, path: str) -> str:
         return fetch(f"http://{self.address}{path}")
@@ -51,9 +53,30 @@ def introduce(site: Site, machine: Machine, guest_key: Path) -> dict[str, str]:
     return {"identity_file": "/srv/local/guest_key", "known_hosts": "/srv/local/known_hosts"}
 
 
-def donate(site: Site, **donor: t.Any) -> t.Any:
+def start_donation(site: Site, donor: dict[str, str]) -> RunningPlaybook:
     whole = {"provider": site.lab.hosts[0].name, "function": "donated", "min_memory_mib": 96, **donor}
-    return site.controller.run("encompass.images.capture", encompass_capture_donors=[whole])
+    return site.controller.start("encompass.images.capture", encompass_capture_donors=[whole])
+
+
+def donate(site: Site, donor: dict[str, str]) -> PlaybookRun:
+    return start_donation(site, donor).wait()
+
+
+def see_it_break_off(site: Site, machine: Machine, donor: dict[str, str]) -> None:
+    """Lose the connection while the machine is read: one sentence, and nothing is lost."""
+    staging = site.lab.hosts[0].local / Path(POOL).name / ".staging"
+    running = start_donation(site, donor)
+    kept = "donor~donated-v1~*/root.raw"
+    wait_until(lambda: any(path.stat().st_blocks for path in staging.glob(kept)), timeout_s=240, what="a part of it")
+    machine.drop_sessions()
+    failed = running.wait()
+    assert failed.failures[-1]["result"]["msg"] == (
+        f"donor {donor['ssh']}: the connection to it was lost. What was copied is kept: run again to go on. "
+        "It thaws its file systems by itself."
+    )
+    master = site.find("master")["donated-v1"]
+    assert (master["state"], "was lost" in master["last_error"]["msg"]) == ("importing", True)
+    assert len(list(staging.glob(kept))) == 1
 
 
 def require_whole(site: Site, digest: str, folder: Path) -> None:
@@ -67,14 +90,18 @@ def test_a_machine_runs_on_while_it_becomes_a_master(tmp_path: Path, mini_image:
     with LabHosts(1) as lab:
         site = Site(lab, Controller(tmp_path / "controller", lab=lab))
         site.prepare(mini_image)
-        machine = Machine(start_donor(site, mini_image), guest_key)
+        machine = Machine(start_donor(site, mini_image, tmp_path), guest_key)
         boot_id = machine.identify()
         machine.run(f"({WRITE}) >/dev/null 2>&1 &")
         donor = {"ssh": f"root@{machine.address}", **introduce(site, machine, guest_key)}
+        see_it_break_off(site, machine, donor)
         client = Client(machine.address)
         client.start()
-        donated = donate(site, **donor).require_success()
-        assert f"/dev/vda (96.0 MiB) of root@{machine.address} over ssh; in the end / frozen" in str(donated.events)
+        donated = donate(site, donor).require_success()
+        expected = (
+            f"copy /dev/vda (96.0 MiB) of {donor['ssh']} over ssh, going on with what an earlier run copied; in the"
+        )
+        assert expected in str(donated.events)
         client.is_over.set()
         client.join()
         assert client.silence_s < 10
@@ -84,7 +111,7 @@ def test_a_machine_runs_on_while_it_becomes_a_master(tmp_path: Path, mini_image:
         assert (told["consistency"], told["replayed"]) == ("frozen", [])
         assert told["passes"] > 2 and 0 < told["frozen_s"] < 60
         require_whole(site, master["volumes"][0]["digest"], tmp_path)
-        donate(site, **donor).require_unchanged()
+        donate(site, donor).require_unchanged()
 
         written = machine.run("wc -l </root/diary")
         wait_until(
@@ -109,9 +136,8 @@ def machine_login(site: Site, guest_key: Path) -> list[str]:
 def see_it_thaw(site: Site, machine: Machine, guest_key: Path) -> None:
     """Have its root frozen, and cut the line for longer than it may be."""
     known_hosts = str(site.lab.hosts[0].local / "known_hosts")
-    login = SshLogin(f"root@{machine.address}", identity_file=str(guest_key), known_hosts=known_hosts)
-    with open_session(login, "donor") as session:
-        assert session.freeze(["/"], 5) == ""
+    login = {"address": f"root@{machine.address}", "identity_file": str(guest_key), "known_hosts": known_hosts}
+    with running_freezer("/", 5, **login):
         assert machine.fetch("/cgi-bin/write") == ""
         site.lab.hosts[0].partition()
         time.sleep(7)

@@ -23,7 +23,7 @@ CHUNK_BYTES = 4 << 20
 # What still differs when it is worth stopping writers for it, and how often it may be read before.
 _FEW_CHUNKS = 16
 _MOST_MOVING = 5
-_MOST_PASSES = 12
+_MOST_PASSES = 8
 
 # Slower than any line that one would fetch a disk over.
 _SLOWEST_BYTES_PER_S = 1 << 20

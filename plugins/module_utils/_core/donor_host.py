@@ -12,8 +12,13 @@ import typing as t
 from .disk_passes import Freezing
 from .donation import NEVER
 from .errors import NotFound, ToolFailed, Unsupported
+from .pool_layout import format_bytes
 
 _SECTOR_BYTES = 512
+
+# The digests of all chunks are held in memory, and the size is the donor's word.
+_MOST_BYTES = 64 << 40
+
 _TOOLS = ("dd", "sha256sum", "readlink", "df")
 
 # What a system does not boot without: all of it has to be on the disks that are copied, and it boots from the first.
@@ -171,8 +176,11 @@ def _require_disk(host: HostSeen, name: str, subject: str) -> Block:
         raise NotFound(subject, f"it has no disk {name}", remedy=f"Its disks are {', '.join(disks)}.")
     if not is_disk(block):
         raise Unsupported(subject, f"{block.path} is only a part of a disk, or made of others", remedy="Name the disk.")
-    if block.size_bytes == 0:
-        raise Unsupported(subject, f"its disk {block.path} is empty", remedy="Name its disks (disks).")
+    if not 0 < block.size_bytes <= _MOST_BYTES:
+        size = format_bytes(block.size_bytes)
+        raise Unsupported(
+            subject, f"its disk {block.path} cannot be copied: it has {size}", remedy="Name others (disks)."
+        )
     return block
 
 

@@ -38,9 +38,9 @@ freeze() {
   limit=$1; shift; sync
   watch "$@" >/dev/null & watchdog=$!
   for place; do
-    why=$(fsfreeze --freeze "$place" 2>&1) || { thaw "$@"; printf "refused %s\\n" "${why%%$newline*}"; return; }
+    why=$(fsfreeze --freeze "$place" 2>&1) || { thaw "$@"; printf "refused %s\\n" "${why%%$newline*}"; return 1; }
   done
-  if kill -0 $watchdog; then echo frozen; else thaw "$@"; echo refused it took too long; fi
+  if kill -0 $watchdog; then echo frozen; else thaw "$@"; echo refused it took too long; return 1; fi
 }
 look() {
   for tool in dd sha256sum readlink df fsfreeze; do command -v $tool >/dev/null && echo "tool $tool"; done
@@ -81,8 +81,8 @@ while read -r verb rest; do
     disk) open_disk "$rest" ;;
     chunk) answer $rest ;;
     place) set -- "$@" "$rest" ;;
-    freeze) freeze $rest "$@" ;;
-    thaw) thaw "$@"; echo "thawed $lost" ;;
+    freeze) freeze $rest "$@" || set -- ;;
+    thaw) thaw "$@"; set --; echo "thawed $lost" ;;
   esac
 done
 [ -z "$watchdog" ] || thaw "$@"

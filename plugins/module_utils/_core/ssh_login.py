@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import typing as t
 
 from .donor_script import SCRIPT
 from .errors import EncompassError, InvalidRequest, NotFound, ToolFailed, Unsupported
@@ -56,6 +57,13 @@ def check_login(login: SshLogin, subject: str) -> None:
     for option, path in {"identity_file": login.identity_file, "known_hosts": login.known_hosts}.items():
         if path and (not path.startswith("/") or re.search(r"[\s\"%$]", path)):
             raise InvalidRequest(subject, f"its {option} {path!r} is not a plain absolute path")
+
+
+def check_devices(paths: t.Sequence[str], subject: str) -> None:
+    """Refuse what is no plain path of a device; it stands in a line of its own on the way to the donor."""
+    for path in paths:
+        if not re.fullmatch(r"/dev/[^\s]+", path):
+            raise InvalidRequest(subject, f"its disk {path!r} is no device", remedy="Give paths such as /dev/sda.")
 
 
 def render_login(login: SshLogin) -> list[str]:

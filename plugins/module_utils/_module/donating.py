@@ -17,7 +17,7 @@ from .._core.errors import EncompassError, InvalidRequest
 from .._core.library_types import HardwareWishes, MasterRequest
 from .._core.pool_layout import Pool, check_object_name, check_pool_path
 from .._core.ssh_donation import SshDonorRequest
-from .._core.ssh_login import SshLogin, check_login
+from .._core.ssh_login import SshLogin, check_devices, check_login
 from .._core.steps import Step
 from .._drivers.libvirt import open_host
 from .capturing import CaptureOptions, CaptureVerb, Copies, make_capture_job, parse_options, see_master
@@ -134,6 +134,7 @@ def _parse_login(entry: t.Mapping[str, t.Any], subject: str) -> SshLogin:
         entry["ssh"], entry["port"] or 0, entry["identity_file"] or "", entry["known_hosts"] or "", entry["become"]
     )
     check_login(login, subject)
+    check_devices(entry["disks"], subject)
     if entry["freeze_limit_s"] < 1:
         raise InvalidRequest(subject, "its freeze_limit_s is not 1 or more")
     return login

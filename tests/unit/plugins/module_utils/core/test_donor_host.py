@@ -77,7 +77,8 @@ def test_the_disks_that_the_system_is_on(lines: list[str], named: tuple[str, ...
         (OVERLAY, (), Unsupported, "its root is on no disk that it knows of. Name its disks"),
         (CRYPT, (), Unsupported, r"its system is encrypted \(dm-0\), and nobody could open a copy"),
         (CRYPT, ("vda",), Unsupported, "its system is encrypted"),
-        (["block sr0 11:0 0 0 1 - -"], ("sr0",), Unsupported, "its disk /dev/sr0 is empty"),
+        (["block sr0 11:0 0 0 1 - -"], ("sr0",), Unsupported, "its disk /dev/sr0 cannot be copied: it has 0 bytes"),
+        ([f"block sda 8:0 {1 << 40} 0 0 - -"], ("sda",), Unsupported, "cannot be copied: it has 512.0 TiB"),
         (
             ["block sda 8:0 4096 0 1 - -", "mount 22 1 8:0 / / rw - ext4 /dev/sda rw"],
             (),
