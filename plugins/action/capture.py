@@ -19,7 +19,7 @@ from ..plugin_utils._actions.verb import Request, Verb
 from ..plugin_utils._actions.verb_action import VerbAction
 from ..plugin_utils._catalog.heartbeat import Heartbeat
 from ..plugin_utils._catalog.objects import Body, Key, Operation
-from ..plugin_utils._planning.captured import complete_master, draft_donation, name_donor
+from ..plugin_utils._planning.captured import complete_master, draft_donation, name_donor, select_donors
 from ..plugin_utils._planning.versions import UNPROVEN
 
 # Disks of a machine in use, over a line that is none of the fastest.
@@ -89,7 +89,7 @@ class ActionModule(VerbAction):
         """Make masters of machines that are not ours; nothing else in the catalog is about them."""
         if self._task.args.get("clones"):
             raise InvalidRequest("capture", "both clones and donors are given", remedy="Take two tasks.")
-        donors, owner = self._list_donors(), self.task_owner()
+        donors, owner = select_donors(self.get_list("donors"), self.host), self.task_owner()
         current = self._read_flag("current", default=True)
         named = {name_donor(donor): draft_donation(donor, current=current)[0] for donor in donors}
         with self.catalog.transaction() as tx:
@@ -101,11 +101,6 @@ class ActionModule(VerbAction):
             result = self._run_donations(operation, due)
         failed = {answer["name"] for answer in result.get("objects", ()) if answer["failed"]}
         return {**result, "masters": {donor: name for donor, name in named.items() if name not in failed}}
-
-    def _list_donors(self) -> list[Body]:
-        """Return the donors that are this provider's to take."""
-        declared: list[dict[str, t.Any]] = [dict(donor) for donor in self.get_list("donors")]
-        return [donor for donor in declared if (donor.pop("provider", None) or self.host) == self.host]
 
     def _run_donations(self, operation: Operation, due: t.Mapping[str, tuple[Body, Body]]) -> dict[str, t.Any]:
         options = {

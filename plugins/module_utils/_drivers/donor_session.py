@@ -11,7 +11,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
-import selectors
+import select
 import subprocess
 import tempfile
 import time
@@ -26,6 +26,7 @@ from .process import find_tool
 # A donor that is silent for so long has stopped: it has one chunk to read, or what it wrote last to put on its disk.
 _SILENCE_S = 120.0
 _MOST_LINE_BYTES = 1 << 16
+_MOST_LINES = 10_000
 _PIECE_BYTES = 1 << 20
 
 # So many chunks are asked for ahead of the answers. Their requests fit into a pipe, so that asking never blocks.
@@ -50,8 +51,8 @@ class DonorSession:
         self._subject = subject
         self._buffer = bytearray()
         self._has_begun = False
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._output, selectors.EVENT_READ)
+        self._poll = select.poll()
+        self._poll.register(self._output, select.POLLIN)
         self._deadline = float("inf")
 
     def greet(self) -> None:
@@ -72,9 +73,11 @@ class DonorSession:
         """Return what the donor says of its devices and file systems."""
         self._send("look")
         lines: list[str] = []
-        while not lines or lines[-1] != "end":
-            lines.append(self._read_line())
-        return lines[:-1]
+        while (line := self._read_line()) != "end":
+            lines.append(line)
+            if len(lines) > _MOST_LINES:
+                raise self._refuse_answer()
+        return lines
 
     def count_used_bytes(self, mountpoint: str) -> int:
         """Return how much a file system holds."""
@@ -151,27 +154,32 @@ class DonorSession:
     def _read_line(self) -> str:
         while b"\n" not in self._buffer:
             if len(self._buffer) > _MOST_LINE_BYTES:
-                raise ToolFailed(self._subject, "its answer is not understood", remedy="See what its login prints.")
+                raise self._refuse_answer()
             self._fill()
-        line, _newline, rest = self._buffer.partition(b"\n")
-        self._buffer = rest
-        return line.decode(errors="replace")
+        line = self._take(self._buffer.index(b"\n") + 1)
+        return line[:-1].decode(errors="replace")
 
     def _read(self, length: int) -> bytes:
         while len(self._buffer) < length:
             self._fill()
-        content = bytes(self._buffer[:length])
+        return self._take(length)
+
+    def _take(self, length: int) -> bytes:
+        taken = bytes(self._buffer[:length])
         del self._buffer[:length]
-        return content
+        return taken
 
     def _fill(self) -> None:
         wait_s = min(_SILENCE_S, self._deadline - time.monotonic())
-        if wait_s <= 0 or not self._selector.select(wait_s):
+        if wait_s <= 0 or not self._poll.poll(wait_s * 1000):
             raise self._explain() if self._process.poll() is not None else lose_connection(self._subject)
         piece = os.read(self._output.fileno(), _PIECE_BYTES)
         if not piece:
             raise self._explain()
         self._buffer += piece
+
+    def _refuse_answer(self) -> Exception:
+        return ToolFailed(self._subject, "its answer is not understood", remedy="See what its login prints.")
 
     def _explain(self) -> Exception:
         """Return why the session ended."""

@@ -49,6 +49,12 @@ def name_donor(donor: Body) -> str:
     return f"domain {donor['domain']}" if donor.get("domain") else f"host {donor.get('ssh')}"
 
 
+def select_donors(donors: t.Sequence[Body], provider: str) -> list[dict[str, t.Any]]:
+    """Return the donors that are a provider's to take, as the module there knows them."""
+    own = (donor for donor in donors if (donor.get("provider") or provider) == provider)
+    return [{key: value for key, value in donor.items() if key != "provider"} for donor in own]
+
+
 def draft_donation(donor: Body, *, current: bool) -> tuple[str, dict[str, t.Any]]:
     """Return the name and the record of a master that is yet to be made of a machine that is not ours."""
     is_named = bool(donor.get("domain")) != bool(donor.get("ssh"))

@@ -13,8 +13,10 @@ from ansible_collections.encompass.images.plugins.module_utils._core.errors impo
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.captured import (
     choose_master,
     complete_master,
+    draft_donation,
     draft_master,
     plan_proof,
+    select_donors,
 )
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.masters import require_master
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.request import parse_deployment
@@ -107,3 +109,17 @@ def test_a_proof_is_asked_for_what_the_maintenance_was_asked_for() -> None:
 def test_without_a_deployment_the_proof_is_asked_for_its_function_alone() -> None:
     proof = plan_proof({"function": "web", "version": 3}, {}, {})
     assert parse_deployment(proof, "proof").servers == ["web-proof-1"]
+
+
+def test_a_provider_takes_its_own_donors_and_those_of_nobody() -> None:
+    donors = [{"ssh": "a", "provider": "hv1"}, {"ssh": "b", "provider": "hv2"}, {"domain": "c"}]
+    assert select_donors(donors, "hv1") == [{"ssh": "a"}, {"domain": "c"}]
+
+
+@pytest.mark.parametrize(
+    "donor",
+    [{"function": "shop"}, {"ssh": "a"}, {"ssh": "a", "domain": "b", "function": "shop"}, {"ssh": "a", "version": "x"}],
+)
+def test_a_donor_has_one_name_and_a_function(donor: dict[str, t.Any]) -> None:
+    with pytest.raises(InvalidRequest, match="Give domain or ssh, function, version"):
+        draft_donation(donor, current=True)
