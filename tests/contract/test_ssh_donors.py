@@ -116,6 +116,19 @@ def test_a_copy_goes_on_where_the_connection_was_lost(sshd: Sshd, disk: Disk, tm
     assert (tmp_path / "copy").read_bytes() == disk.file.read_bytes()
 
 
+def test_disks_are_copied_together(session: DonorSession, disk: Disk, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(os.urandom(CHUNK_BYTES + 1024))
+    with loop_device(other) as device:
+        host = parse_host(session.look(), DONOR)
+        names = [Path(device).name, Path(disk.device).name]
+        first, second = choose_disks(host, names, DONOR)
+        told = copy_disks(session, {tmp_path / "a": first, tmp_path / "b": second}, NEVER, DONOR)
+    assert (tmp_path / "a").read_bytes() == other.read_bytes()
+    assert (tmp_path / "b").read_bytes() == disk.file.read_bytes()
+    assert (told["passes"], told["fetched_bytes"]) == (2, 11 * CHUNK_BYTES + 1024 + 512)
+
+
 class Writer(threading.Thread):
     """Writes to a disk or a file again and again."""
 
