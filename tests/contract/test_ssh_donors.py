@@ -269,9 +269,9 @@ def test_the_watchdog_thaws_when_nobody_else_does(sshd: Sshd, mounted: Path, dea
 
 
 def test_a_freeze_that_ended_before_its_time_is_noticed(session: DonorSession, mounted: Path) -> None:
-    assert session.freeze([str(mounted)], 60) == ""
+    assert session.freeze([str(mounted)], 47) == ""
     run("fsfreeze", "-u", mounted)
     assert not session.thaw()
-    assert session.freeze([str(mounted), "/proc"], 60) != ""
+    assert session.freeze([str(mounted), "/proc"], 47) != ""
     assert not is_frozen(mounted)
-    assert "sleep 60" not in run("ps", "-eo", "args").stdout.splitlines()
+    assert "sleep 47" not in run("ps", "-eo", "args").stdout.splitlines()

@@ -103,6 +103,17 @@ class DonorSession:
             )
         return name, int(sectors) * 512
 
+    def hash_chunks(self, count: int) -> dict[int, str]:
+        """Return the digests of the disk's chunks."""
+        self._send(f"hashes {count}")
+        found: dict[int, str] = {}
+        while (line := self._read_line()) != "end":
+            number, _space, digest = line.partition(" ")
+            if not number.isdigit() or int(number) >= count:
+                raise self._refuse_answer()
+            found[int(number)] = digest
+        return found
+
     def exchange(self, size_bytes: int, requests: collections.deque[tuple[int, str]]) -> t.Iterator[Chunk | None]:
         """Yield, for each (chunk, its digest here) asked for, what came; None when it is the same there.
 

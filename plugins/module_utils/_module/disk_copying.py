@@ -87,7 +87,9 @@ def _compare(session: DonorSession, copy: SparseCopy, disk: Block, subject: str,
 
     A chunk that changed between its digest and its content is asked for again, ``tries`` times.
     """
-    requests = collections.deque(enumerate(copy.digests))
+    there = session.hash_chunks(len(copy.digests))
+    requests = collections.deque((at, digest) for at, digest in enumerate(copy.digests) if there.get(at) != digest)
+    differed = len(requests)
     came: collections.Counter[int] = collections.Counter()
     fetched_bytes = 0
     for chunk in session.exchange(disk.size_bytes, requests):
@@ -105,4 +107,4 @@ def _compare(session: DonorSession, copy: SparseCopy, disk: Block, subject: str,
                 remedy="Stop what writes to it without a file system, such as swap or a database.",
             )
         requests.append((chunk.number, copy.digests[chunk.number]))
-    return len(came), fetched_bytes
+    return differed, fetched_bytes
