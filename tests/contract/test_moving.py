@@ -176,7 +176,9 @@ def test_the_playbook_moves_a_project(project, servers, database):
     def run(*arguments, **options):
         return project.run("ansible-playbook", "encompass.images.move_catalog", *words, *arguments, **options)
 
-    assert "changed=1" in run("--check")
+    planned = run("--check")
+    assert f"catalog {describe_url(database)}: object 9, history 9, operation 0, fact 0" in planned
+    assert "changed=1" in planned
     assert (Store(project.url).dump(), Store(database).dump()) == before
     assert "changed=1" in run()
     assert "changed=0" in run("-e", f"encompass_catalog_source={project.url}", ENCOMPASS_CATALOG_URL=database)
