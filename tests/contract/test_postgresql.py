@@ -82,6 +82,25 @@ def test_a_killed_transaction_is_undone_and_says_so(catalog):
     assert (catalog.require(*A).body, catalog.get("machine", "b")) == ({"count": 0}, None)
 
 
+def test_a_server_that_stops_in_the_middle_is_given_up(catalog, monkeypatch):
+    monkeypatch.setattr(postgresql_session, "_SILENT_FOR_S", 0.5)
+    pid = catalog._sessions[os.getpid()].connection.info.backend_pid
+    started = time.monotonic()
+    try:
+        with (
+            pytest.raises(StoreUnavailable, match=r"was silent for 0\.5 s\. Nothing was changed"),
+            catalog.transaction() as transaction,
+        ):
+            transaction.put(*A, {"count": 1})
+            os.kill(pid, signal.SIGSTOP)
+            transaction.put("machine", "b", {})
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert time.monotonic() - started < 5
+    assert catalog.require(*A).body == {"count": 0}
+
+
 def test_what_stands_for_itself_is_done_again(catalog):
     turns = []
 

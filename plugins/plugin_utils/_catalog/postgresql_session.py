@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 import typing as t
@@ -13,18 +14,24 @@ from ...module_utils._core.errors import Unsupported
 
 try:
     import psycopg
+    from psycopg import Connection
     from psycopg.conninfo import conninfo_to_dict
+    from psycopg.waiting import Ready, Wait
 
     PSYCOPG_IMPORT_ERROR: ImportError | None = None
 except ImportError as exc:
     psycopg = None
+    Connection = object
     PSYCOPG_IMPORT_ERROR = exc
 
 # A server that answered before and does not now is being restarted, or another one takes over its address.
 _RETURNS_WITHIN_S = 30.0
 _LOOK_EVERY_S = 0.5
 
-# A URL may say otherwise. Besides the limits of each statement, which the server keeps: these are for one that is gone.
+# More than the server gives any statement: whoever is silent for longer does not keep its own limits.
+_SILENT_FOR_S = 90.0
+
+# A URL may say otherwise. They are for a server that is gone, or cannot be reached any more.
 _OPTIONS: t.Mapping[str, t.Any] = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -34,6 +41,32 @@ _OPTIONS: t.Mapping[str, t.Any] = {
     "application_name": "encompass.images",
     "client_encoding": "utf8",
 }
+
+
+class WatchedConnection(Connection):  # type: ignore[misc]
+    """A connection that is given up when the server stops in the middle, while its kernel goes on answering."""
+
+    def wait(self, gen: t.Any, *_intervals: t.Any, **_options: t.Any) -> t.Any:
+        """Return what an exchange with the server comes to: psycopg runs all of them through here."""
+        try:
+            wanted = next(gen)
+            while True:
+                wanted = gen.send(self._await(wanted))
+        except StopIteration as done:
+            return done.value
+
+    def _await(self, wanted: int) -> int:
+        poll = select.poll()
+        wants_in, wants_out = wanted & Wait.R, wanted & Wait.W
+        poll.register(self.fileno(), (select.POLLIN if wants_in else 0) | (select.POLLOUT if wants_out else 0))
+        found = poll.poll(_SILENT_FOR_S * 1000)
+        if not found:
+            self.close()
+            raise psycopg.OperationalError(f"the server was silent for {_SILENT_FOR_S:g} s")
+        events = found[0][1]
+        # A broken connection counts as readable: reading it is how libpq finds out.
+        is_in = events & ~select.POLLOUT
+        return int((Ready.R if is_in else 0) | (Ready.W if events & select.POLLOUT else 0))
 
 
 class Session:
@@ -113,7 +146,7 @@ class Session:
         while True:
             try:
                 # Nothing is prepared, so that a pool in between may give each transaction another session.
-                self.connection = psycopg.connect(**options, autocommit=True, prepare_threshold=None)
+                self.connection = WatchedConnection.connect(**options, autocommit=True, prepare_threshold=None)
             except psycopg.OperationalError:
                 if time.monotonic() > deadline:
                     raise
