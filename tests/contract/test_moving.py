@@ -151,8 +151,10 @@ def test_a_run_that_is_killed_between_the_commits_is_ended_by_the_next(stores, s
             @contextlib.contextmanager
             def write_and_die():
                 with writing() as tables:
-                    yield tables
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    try:
+                        yield tables
+                    finally:
+                        os.kill(os.getpid(), signal.SIGKILL)
 
             catalog.writing = write_and_die
         return catalog

@@ -12,7 +12,7 @@ from ansible_collections.encompass.images.tests.corpus.headers import DESCRIPTIO
 @hostile("reference")
 def vmdk_parents(chance):
     for path in PATHS[:12]:
-        hint = b'ffffffff\nparentFileNameHint="%b"' % path.split(b"\n")[0].replace(b'"', b"'")
+        hint = b'ffffffff\nparentFileNameHint="%b"' % path.split(b"\n", maxsplit=1)[0].replace(b'"', b"'")
         yield "vmdk", vmdk(DESCRIPTION.replace(b"ffffffff", hint))
     for line in (b"parentCID=00000000", b"PARENTCID=1234abcd", b" parentCID = 1"):
         yield "vmdk", vmdk(DESCRIPTION.replace(b"parentCID=ffffffff", line))
