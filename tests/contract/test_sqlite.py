@@ -47,6 +47,20 @@ def test_the_files_are_private_whatever_the_umask(path):
     assert "catalog.sqlite-wal" in modes, "not in WAL mode"
 
 
+def test_check_mode_leaves_every_byte_as_it_is(path, tmp_path):
+    catalog = SqliteCatalog(path)
+    put(catalog, "web-v1", {"a": 1})
+    catalog.close()
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+
+    scratch = tmp_path / "ansible-local-1"
+    scratch.mkdir(mode=0o700)
+    planned = open_catalog(f"sqlite://{path}", scratch_dir=str(scratch))
+    put(planned, "web-v1", {"a": 2})
+    planned.close()
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
+
+
 def test_commits_are_durable(path):
     catalog = SqliteCatalog(path)
     with catalog.writing() as tables:
