@@ -40,7 +40,11 @@ def pool(tmp_path):
 def publish(pool, images):
     """Run the verb on images, each a version, in this process; return the outcomes."""
     entries = [
-        {**dict.fromkeys(_UNGIVEN), **_DEFAULTS, **pool.master_entry(path, image_format, version=number)}
+        {
+            **dict.fromkeys(_UNGIVEN),
+            **_DEFAULTS,
+            **pool.master_entry(path, image_format, function="stranger", version=number),
+        }
         for number, (image_format, path) in enumerate(images, 1)
     ]
     options = {"state": "present", "masters": entries, "workers": 2, "timeout_s": 60, "when_unused": False}

@@ -107,7 +107,8 @@ def offered(pool, raw, web):
     folder, url = web
     image = folder / "image.qcow2"
     qemu_img("convert", "-f", "raw", "-O", "qcow2", "-c", raw, image)
-    return image, pool.master_entry(f"{url}/image.qcow2", "qcow2", sha256=digest(image), allow_private=True)
+    options = {"function": "fetched", "sha256": digest(image), "allow_private": True}
+    return image, pool.master_entry(f"{url}/image.qcow2", "qcow2", **options)
 
 
 def test_an_image_of_the_web_is_fetched_once(pool, raw, offered):
@@ -275,7 +276,7 @@ def pack(folder: Path, *raws: Path) -> Path:
 
 
 def test_the_disk_of_a_package_becomes_a_master(pool, raw, tmp_path):
-    entry = pool.master_entry(pack(tmp_path, raw), "ova")
+    entry = pool.master_entry(pack(tmp_path, raw), "ova", function="packed")
     planned, made, again = publish(entry, check_mode=True), publish(entry), publish(entry)
     assert [run["changed"] for run in (planned, made, again)] == [True, True, False], made
     record = made["objects"][0]["record"]
@@ -286,7 +287,11 @@ def test_the_disk_of_a_package_becomes_a_master(pool, raw, tmp_path):
 def test_each_disk_of_a_package_can_become_a_volume(pool, raw, tmp_path):
     other = make_raw(tmp_path / "other.raw", data_bytes=MIB, virtual_bytes=4 * MIB)
     package = str(pack(tmp_path, raw, other))
-    entry = {key: value for key, value in pool.master_entry(package, "ova").items() if key not in ("source", "format")}
+    entry = {
+        key: value
+        for key, value in pool.master_entry(package, "ova", function="packed").items()
+        if key not in ("source", "format")
+    }
     one = publish({**entry, "source": package, "format": "ova"})
     assert "its package holds disk1.vmdk, disk2.vmdk" in one["msg"]
     volumes = [{"name": f"v{disk}", "source": package, "format": "ova", "disk": disk} for disk in (1, 2)]
