@@ -213,6 +213,36 @@ def test_the_controller_dies_on_the_way(site: SpanningSite) -> None:
     assert site.identity("web-1") == identity
 
 
+# What virtlockd does while a guest has a volume: libvirt's src/util/virlockspace.c locks its first byte.
+HOLD = (
+    "import fcntl, sys, time; volume = open(sys.argv[1], 'r+b'); fcntl.lockf(volume, fcntl.LOCK_EX, 1); time.sleep(20)"
+)
+
+
+def test_the_hosts_themselves_keep_a_second_guest_off_a_volume(site: SpanningSite) -> None:
+    source = deploy_one(site, pool="shared")
+    host, other = site.providers[source], site.providers[site.other_than(source)]
+    text = host.exec("virsh", "dumpxml", "--inactive", "web-1").stdout
+    (volume,) = site.find("clone")[site.find("machine")["web-1"]["clone"]]["volumes"]
+
+    def start_by_hand() -> str:
+        begun = other.exec("virsh", "create", "/dev/stdin", stdin=text, check=False)
+        assert begun.returncode != 0
+        return begun.stderr
+
+    locks = 'grep -q "POSIX .* WRITE $(pgrep -x virtlockd) .*:$(stat -c %i $0) 0 0" /proc/locks'
+    host.exec("sh", "-c", locks, volume["path"])
+    assert 'Failed to get "write" lock' in start_by_hand()  # QEMU, which comes first, keeps a lock of its own
+    assert site.fetch("web-1").startswith("hello from web-1")
+    host.exec("virsh", "-q", "destroy", "web-1")
+    host.exec("sh", "-c", 'python3 -c "$0" "$1" >/dev/null 2>&1 & sleep 1', HOLD, volume["path"])
+    assert "Lockspace resource" in start_by_hand()
+    host.exec("pkill", "-f", "fcntl.LOCK_EX")
+    site.deploy(make_web(count=1, pool="shared")).require_success()
+    assert list(site.domains()) == [f"{source}/web-1"]
+    assert site.fetch("web-1").startswith("hello from web-1")
+
+
 def test_a_server_whose_provider_died_comes_up_elsewhere_on_the_operators_word(site: SpanningSite) -> None:
     source = deploy_one(site, pool="shared")
     target = site.other_than(source)
