@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-.PHONY: help venv test lint types unit sanity units contract integration smoke-newest bench demo demo-clean clean
+.PHONY: help venv test lint types unit sanity units contract smoke-newest scenarios integration bench demo demo-clean clean
 
 STEP = .venv/bin/python -m tests.tools.steps
 
@@ -11,10 +11,10 @@ help:            ## show this list
 venv:            ## install the Debian packages and .venv
 	@sh tests/tools/set_up.sh
 
-test: venv       ## run every check and test; about an hour on two cores
+test: venv       ## run every check and test; the better part of an hour on two cores
 	@$(STEP)
 
-lint types unit sanity units contract integration smoke-newest: venv  ## run one step of make test
+lint types unit sanity units contract smoke-newest scenarios integration: venv  ## run one step of make test
 	@$(STEP) $@
 
 bench: venv      ## measure against the raw tools
