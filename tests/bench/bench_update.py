@@ -36,7 +36,7 @@ def restart(site: Site, name: str) -> None:
     """Stop and start a server by hand."""
     host = site.host_of(name)
     host.exec("virsh", "-q", "shutdown", name)
-    wait_until(lambda: "shut off" in host.exec("virsh", "domstate", name).stdout, timeout_s=60, what="a stop")
+    wait_until(lambda: "shut off" in host.exec("virsh", "domstate", name).stdout, timeout_s=120, what="a stop")
     host.exec("virsh", "-q", "start", name)
     await_answer(site, name)
 
