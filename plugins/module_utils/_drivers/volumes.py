@@ -230,6 +230,16 @@ def withdraw_directory(directory: str, trash: pathlib.Path, subject: str) -> Non
     remove_tree(trash, subject)
 
 
+def discard_directory(path: str, subject: str) -> None:
+    """Delete a directory of a pool with all that is in it; one that has a name loses that first."""
+    directory = pathlib.Path(path)
+    if directory.parent.name == ".staging":
+        remove_tree(directory, subject)
+        return
+    kind = "data" if directory.parent.name == "data" else "clone"
+    withdraw_directory(path, stage_path(str(directory.parent.parent), kind, directory.name), subject)
+
+
 def withdraw_file(path: str, subject: str) -> None:
     """Delete a published file; nothing there is success."""
     remove_tree(path, subject)

@@ -83,7 +83,7 @@ class ReceiveVerb:
     def _perform_step(self, name: str, step: Step) -> None:
         subject = f"machine {name}"
         if isinstance(step, RemoveStale):
-            _withdraw(step.path, subject)
+            volumes.discard_directory(step.path, subject)
         elif isinstance(step, PublishArrival):
             self._publish(step, subject)
 
@@ -144,13 +144,6 @@ def _finish_volume(
     volumes.seal_file(path, 0o600, subject)
 
 
-def _withdraw(path: str, subject: str) -> None:
-    directory = pathlib.Path(path)
-    kind = "data" if directory.parent.name == "data" else "clone"
-    trash = volumes.stage_path(str(directory.parent.parent), kind, directory.name)
-    volumes.withdraw_directory(path, trash, subject)
-
-
 class VacateVerb:
     """Remove what machines that live elsewhere left here."""
 
@@ -198,10 +191,7 @@ class VacateVerb:
             for parcel in self._items[name].parcels:
                 if parcel.arrival == step.path:
                     self._host.close_arrival(name_arrival(parcel))
-            if pathlib.PurePath(step.path).parent.name == ".staging":
-                volumes.remove_tree(step.path, f"machine {name}")
-            else:
-                _withdraw(step.path, f"machine {name}")
+            volumes.discard_directory(step.path, f"machine {name}")
 
 
 def _list_remains(item: Vacancy) -> list[str]:

@@ -65,11 +65,8 @@ class SweepVerb:
             self._host.undefine_domain(item.domain)
         elif isinstance(step, ReleaseAddress):
             self._host.release_address(step.network, step.reservation)
-        elif isinstance(step, RemoveDirectory) and item.type == "staged":
-            volumes.remove_tree(step.path, item.subject)
         elif isinstance(step, RemoveDirectory):
-            trash = volumes.stage_path(item.pool_path, "clone", pathlib.PurePath(step.path).name)
-            volumes.withdraw_directory(step.path, trash, item.subject)
+            volumes.discard_directory(step.path, item.subject)
 
 
 def _see(item: Remains, domains: t.Mapping[str, DomainSeen], networks: t.Mapping[str, NetworkSeen]) -> RemainsSeen:
