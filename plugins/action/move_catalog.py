@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import functools
 import typing as t
 
 from ansible.utils.display import Display
 
 from ..module_utils._core.errors import InvalidRequest
 from ..plugin_utils._actions.base import CatalogAction
-from ..plugin_utils._catalog.connect import connect_catalog, find_url
+from ..plugin_utils._catalog.connect import find_url
 from ..plugin_utils._catalog.location import describe_url
 from ..plugin_utils._catalog.moving import move_catalog
 
@@ -27,7 +26,7 @@ class ActionModule(CatalogAction):
         if not self._task.args.get("target"):
             raise InvalidRequest("option target", "it is missing", remedy="Say where the catalog goes to.")
         source, target = (find_url(self._task.args.get(option)) for option in ("source", "target"))
-        moved = move_catalog(functools.partial(connect_catalog, check_mode=self._task.check_mode), source, target)
+        moved = move_catalog(self.connect, source, target)
         counts = {table: moved.counts[table] for table in ("object", "history", "operation", "fact")}
         told = ", ".join(f"{table} {count}" for table, count in counts.items())
         Display().display(f"catalog {describe_url(target)}: {told}")

@@ -38,7 +38,7 @@ class CatalogAction(ActionBase):  # type: ignore[misc]
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         self.task_vars = task_vars or {}
         try:
-            self.catalog = self._open_catalog()
+            self.catalog = self.connect(create=not self.only_reads)
             result.update(self.perform())
         except EncompassError as exc:
             result.update(failed=True, **exc.to_record())
@@ -84,9 +84,9 @@ class CatalogAction(ActionBase):  # type: ignore[misc]
         job = self.task_vars.get("awx_job_id") or self.task_vars.get("tower_job_id")
         return f"AWX job {job}" if job else None
 
-    def _open_catalog(self) -> Catalog:
-        """Open the catalog; in check mode a copy of it, which goes with the run's temporary directory.
+    def connect(self, url: str | None = None, *, create: bool = True) -> Catalog:
+        """Open a catalog, that of the run by default; in check mode a copy, which goes with the run's directory.
 
         This is the one place where an action looks at check mode: everything after it works alike on the copy.
         """
-        return connect_catalog(create=not self.only_reads, check_mode=self._task.check_mode)
+        return connect_catalog(url, create=create, check_mode=self._task.check_mode)
