@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import typing as t
 
 import pytest
@@ -24,19 +23,26 @@ def site(make_site: MakeSite) -> Site:
 @pytest.fixture(autouse=True)
 def _clean(site: Site) -> t.Iterator[None]:
     yield
+    site.controller.end_runs()
     site.retire(*site.find("deployment")).require_success()
     assert site.orphans() == []
 
 
-def stage_reached(site: Site, stage: str) -> bool:
-    return any(clone["stage"] == stage for clone in site.find("clone").values())
+def wait_for_clone(site: Site, stage: str) -> None:
+    """Wait until a clone is in this stage; short stages want quick looks."""
+    wait_until(
+        lambda: any(clone["stage"] == stage for clone in site.find("clone").values()),
+        timeout_s=300,
+        what=f"a clone that is {stage}",
+        every_s=0.02,
+    )
 
 
 @pytest.mark.parametrize("stage", ["planned", "unassigned", "assigned", "attached"])
 def test_a_killed_run_is_finished_by_the_next(site: Site, stage: str) -> None:
     web = make_web()
     run = site.controller.start("encompass.images.deploy", encompass_deployments=[web])
-    wait_until(lambda: stage_reached(site, stage), timeout_s=90, what=f"a clone that is {stage}", every_s=0.02)
+    wait_for_clone(site, stage)
     run.kill()
     run.wait()
     reserved = {name: machine["nics"] for name, machine in site.find("machine").items()}
@@ -52,7 +58,7 @@ def test_a_killed_run_is_finished_by_the_next(site: Site, stage: str) -> None:
 def test_ctrl_c_is_no_different(site: Site) -> None:
     web = make_web()
     run = site.controller.start("encompass.images.deploy", encompass_deployments=[web])
-    wait_until(lambda: stage_reached(site, "assigned"), timeout_s=90, what="an assigned clone", every_s=0.02)
+    wait_for_clone(site, "assigned")
     run.interrupt()
     # Ansible may hang on a queue that its worker left locked (then people kill it); that must not matter either.
     with contextlib.suppress(LabError):
@@ -64,7 +70,7 @@ def test_ctrl_c_is_no_different(site: Site) -> None:
 def test_a_killed_retirement_is_finished_by_the_next(site: Site) -> None:
     site.deploy(make_web()).require_success()
     run = site.controller.start("encompass.images.retire", encompass_retire=["web"])
-    wait_until(lambda: stage_reached(site, "attached"), timeout_s=90, what="a stopped server", every_s=0.02)
+    wait_for_clone(site, "attached")
     run.kill()
     run.wait()
     site.retire("web").require_success()
@@ -85,7 +91,7 @@ def test_different_deployments_at_the_same_time_both_succeed(site: Site) -> None
 
 def test_of_the_same_deployment_one_wins_and_the_other_says_who(site: Site) -> None:
     first = site.controller.start("encompass.images.deploy", encompass_deployments=[make_web()])
-    wait_until(lambda: "web" in site.find("deployment"), timeout_s=60, what="a reserved deployment", every_s=0.02)
+    wait_until(lambda: "web" in site.find("deployment"), timeout_s=300, what="a reserved deployment", every_s=0.02)
     second = site.controller.run("encompass.images.deploy", encompass_deployments=[make_web(count=3)])
     assert second.returncode != 0
     (failure,) = second.failures
@@ -97,13 +103,13 @@ def test_of_the_same_deployment_one_wins_and_the_other_says_who(site: Site) -> N
 
 
 def test_a_server_that_never_answers_leaves_the_others_alone(site: Site) -> None:
-    ready = {"url": "http://{address}/first-boots", "timeout_s": 60}
+    ready = {"url": "http://{address}/first-boots", "timeout_s": 150}
     silent = make_web("silent", count=1, ready={"port": 81, "timeout_s": 8})
-    started = time.monotonic()
     run = site.deploy(silent, make_web("loud", ready=ready))
     assert run.returncode != 0
-    assert time.monotonic() - started < 90
-    assert "silent-1" in run.failures[-1]["result"]["msg"]
+    message = run.failures[-1]["result"]["msg"]
+    assert "silent-1" in message
+    assert "did not answer within 8 s" in message
     stages = {clone["machine"]: clone["stage"] for clone in site.find("clone").values()}
     assert stages == {"silent-1": "attached", "loud-1": "active", "loud-2": "active"}
     assert site.find("clone")[site.find("machine")["silent-1"]["clone"]]["last_error"]["verb"] == "activate"

@@ -151,7 +151,7 @@ class Controller:
         self.directory = directory
         self.inventory = directory / "inventory"
         self.catalog = directory / "catalog.sqlite"
-        self._runs = 0
+        self._runs: list[RunningPlaybook] = []
         for folder in (self.inventory, directory / "home"):
             folder.mkdir(parents=True)
         sockets = lab.directory / "ssh" if lab else directory / "ssh"
@@ -182,16 +182,25 @@ class Controller:
 
     def start(self, playbook: str | t.Sequence[t.Any], *arguments: str, **variables: t.Any) -> RunningPlaybook:
         """Start `ansible-playbook`; a playbook is a name (FQCN), a path, or plays; `variables` become extra vars."""
-        self._runs += 1
-        name = playbook if isinstance(playbook, str) else str(self.write(f"play-{self._runs}.yml", playbook))
-        record = self.directory / f"run-{self._runs}.jsonl"
+        number = len(self._runs) + 1
+        name = playbook if isinstance(playbook, str) else str(self.write(f"play-{number}.yml", playbook))
+        record = self.directory / f"run-{number}.jsonl"
         extra = ["-e", json.dumps(variables)] if variables else []
-        return RunningPlaybook(
+        run = RunningPlaybook(
             ["ansible-playbook", name, *arguments, *extra],
             directory=self.directory,
             environment={**self.environment, "ENCOMPASS_TEST_RECORD": str(record)},
             record=record,
         )
+        self._runs.append(run)
+        return run
+
+    def end_runs(self) -> None:
+        """Kill what a failed test left running, and print what it said; later tests would find everything busy."""
+        for run in self._runs:
+            if run.process.poll() is None:
+                run.kill()
+                print(f"still running:\n{run.wait().stdout}")
 
     def run(
         self, playbook: str | t.Sequence[t.Any], *arguments: str, timeout_s: float = 600, **variables: t.Any
