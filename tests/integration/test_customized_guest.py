@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 
 from tests.contract.guests import Clone, customize
+from tests.lab.commands import wait_until
 
 pytest.importorskip("guestfs", reason="the Python binding of libguestfs is not installed")
 
 ITEMS = [
-    {"name": "count", "type": "firstboot", "content": "echo ran >> /var/www/firstboot.txt\n"},
+    {"name": "count", "type": "firstboot", "content": "echo ran >> /var/www/firstboot.txt\nsync\n"},
     {"name": "page", "type": "file", "path": "/var/www/index.html", "content": "customized\n"},
 ]
 
@@ -93,7 +94,9 @@ def test_a_guest_is_who_its_record_says_and_its_script_ran_once(mini_image: Path
         port = free_port()
         with booted(clone, port):
             assert fetch(port, "/") == "customized\n"
-            assert fetch(port, "/firstboot.txt") == "ran\n"
+            wait_until(
+                lambda port=port: fetch(port, "/firstboot.txt") == "ran\n", timeout_s=60, what="one run of the script"
+            )
             told = ask_identity(port)
             time.sleep(2)  # for the guest to have on its disk what it did; it is not shut down
         boots.add(told["boot_id"])
