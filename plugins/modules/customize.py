@@ -27,8 +27,8 @@ description:
   - An item of type V(kernel) edits what boots now and what the guest would make that of, so that no program of the
     guest need be run. For EXTLINUX and SYSLINUX this is C(extlinux.conf) or C(syslinux.cfg) in C(/boot); for GRUB 2
     C(grub.cfg) below C(/boot), C(/etc/default/grub) and C(/etc/default/grub.d); for systemd-boot and for GRUB on Red
-    Hat C(loader/entries) and C(loader/loader.conf) in C(/boot) or the EFI partition, and C(/etc/kernel/cmdline). Of
-    GRUB on Red Hat (C(blscfg)) the default kernel cannot be set.
+    Hat C(loader/entries) and C(loader/loader.conf) in C(/boot) or the EFI partition, and C(/etc/kernel/cmdline).
+    Where C(grub.cfg) boots what was saved (C(GRUB_DEFAULT=saved), as Red Hat does), that is changed in C(grubenv).
   - An initrd is made anew by the guest's C(mkinitramfs) (modules are listed in C(/etc/initramfs-tools/modules)) or
     C(dracut) (C(/etc/dracut.conf.d/encompass.conf), not bound to hardware). It runs in the appliance, without network
     and with no other clone's disks there. Then the new initrd must list the modules. Without KVM it takes minutes.

@@ -42,6 +42,11 @@ def booted(clone: Clone, port: int) -> t.Iterator[None]:
         process.wait()
 
 
+def wait_for(port: int, path: str, content: str) -> None:
+    """Wait until the guest serves this content."""
+    wait_until(lambda: fetch(port, path) == content, timeout_s=60, what=f"{content!r} at {path}")
+
+
 def fetch(port: int, path: str) -> str:
     """Return what the guest serves, as soon as it does."""
     deadline = time.monotonic() + 180
@@ -94,9 +99,7 @@ def test_a_guest_is_who_its_record_says_and_its_script_ran_once(mini_image: Path
         port = free_port()
         with booted(clone, port):
             assert fetch(port, "/") == "customized\n"
-            wait_until(
-                lambda port=port: fetch(port, "/firstboot.txt") == "ran\n", timeout_s=60, what="one run of the script"
-            )
+            wait_for(port, "/firstboot.txt", "ran\n")
             told = ask_identity(port)
             time.sleep(2)  # for the guest to have on its disk what it did; it is not shut down
         boots.add(told["boot_id"])

@@ -14,7 +14,7 @@ from tests.integration.site import Site, make_web
 from tests.integration.test_lab import ANY_HOST_KEY
 from tests.lab.commands import run
 from tests.lab.controller import Controller, PlaybookRun
-from tests.lab.disk import PARTITION_START_BYTES
+from tests.lab.disk import LOADERS
 from tests.lab.hosts import LabHosts
 
 SCRIPTS = {
@@ -29,7 +29,7 @@ def make_root(image: Path, folder: Path, target: Path) -> None:
     """Make an image that mounts a second disk when it boots, and serves it."""
     raw = folder / "root.raw"
     run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", image, raw)
-    device = f"{raw}?offset={PARTITION_START_BYTES}"
+    device = f"{raw}?offset={LOADERS['extlinux'].start_bytes}"
     fstab = run("debugfs", "-R", "cat /etc/fstab", device).stdout
     (folder / "fstab").write_text(f"{fstab}LABEL=srv /srv ext4 defaults 0 2\n")
     commands = ["mkdir /srv", "symlink /var/www/srv /srv", "rm /etc/fstab", f"write {folder / 'fstab'} /etc/fstab"]

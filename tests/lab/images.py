@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Build the images that tests and the demo boot: `python -m tests.lab.images mini|broken|full|debian OUT`.
+"""Build the images that tests and the demo boot: `python -m tests.lab.images mini|broken|grub|full|debian OUT`.
 
 `mini` is built within a second from programs of this machine; `broken` is a mini whose web server does not start;
-`full` is a Debian 12 web server (systemd, nginx, OpenSSH) made of Debian packages; `debian` is the same with cloud-init
-instead of the web server. All of it needs root.
+`grub` is a mini that GRUB boots by BIOS or UEFI; `full` is a Debian 12 web server (systemd, nginx, OpenSSH) made of
+Debian packages; `debian` is the same with cloud-init instead of the web server. All of it needs root.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from tests.lab.commands import LabError, run
 CACHE = Path(__file__).resolve().parents[2] / ".state" / "images"
 FULL_RECIPE = ("full.py", "guests/full", "guests/cloud")
 KEEP_S = 3 * 24 * 3600
-KINDS = ("mini", "broken", "full", "debian")
+KINDS = ("mini", "broken", "grub", "full", "debian")
+SMALL = ("mini", "broken", "grub")
 
 
 def build_image(kind: str, image: Path, *, public_key: str = "") -> None:
@@ -32,9 +33,10 @@ def build_image(kind: str, image: Path, *, public_key: str = "") -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=CACHE) as folder:
         work = Path(folder)
-        if kind in {"mini", "broken"}:
+        if kind in SMALL:
             root = mini.build_mini_root(work, public_key=public_key, broken=kind == "broken")
-            disk.build_disk(root, image, size_mib=mini.SIZE_MIB, work=work)
+            loader = "grub" if kind == "grub" else "extlinux"
+            disk.build_disk(root, image, size_mib=mini.SIZE_MIB, work=work, loader=loader)
         else:
             archive = full.build_rootfs(work, web=kind == "full", public_key=public_key)
             disk.build_disk(archive, image, size_mib=full.SIZE_MIB, work=work)
@@ -76,7 +78,7 @@ def ensure_guest_key() -> Path:
 def recipe_key(kind: str, public_key: str) -> str:
     """Digest all that decides what is in an image of this kind."""
     here = Path(__file__).parent
-    names = ("mini.py", "guests/mini", "guests/initrd") if kind in {"mini", "broken"} else FULL_RECIPE
+    names = ("mini.py", "guests/mini", "guests/initrd", "guests/grub") if kind in SMALL else FULL_RECIPE
     paths = [here / "disk.py", *(here / name for name in names)]
     files = {file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()}
     digest = hashlib.sha256(public_key.encode())

@@ -15,6 +15,7 @@ import typing as t
 
 _KERNEL = re.compile(r"vmlinu|bzimage|/kernel|/linux", re.IGNORECASE)  # and not memtest86
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
+_ENVIRONMENT_HEADER, _ENVIRONMENT_BYTES = "# GRUB Environment Block\n", 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,15 +125,33 @@ def default_grub(text: str, entry: Entry) -> str:
     return re.sub(r'(?m)^(\s*set default=)"(?!\$\{next_entry\})[^"]*"', lambda found: f'{found[1]}"{entry.name}"', text)
 
 
+def reads_entries(text: str) -> bool:
+    """Tell whether grub.cfg shows entries of the Boot Loader Specification."""
+    return bool(re.search(r"(?m)^\s*blscfg\b", text))
+
+
+def boots_saved_entry(text: str) -> bool:
+    """Tell whether grub.cfg boots what its environment block says (GRUB_DEFAULT=saved)."""
+    return bool(re.search(r'(?m)^\s*set default="\$\{saved_entry\}"', text))
+
+
+def set_environment(text: str, name: str, value: str) -> str:
+    """Return GRUB's environment block with the variable set; GRUB writes into it where it lies, so its size is kept."""
+    body = set_variable(text.rstrip("#") or _ENVIRONMENT_HEADER, name, value, quote="")
+    blocks = -(-max(len(text), len(body), 1) // _ENVIRONMENT_BYTES)
+    return body.ljust(blocks * _ENVIRONMENT_BYTES, "#")
+
+
 def get_variable(text: str, name: str) -> str | None:
     """Return a variable's value in a file of shell assignments."""
     found = re.findall(rf"(?m)^{name}=(['\"]?)(.*?)\1[ \t]*$", text)
     return found[-1][1] if found else None
 
 
-def set_variable(text: str, name: str, value: str) -> str:
+def set_variable(text: str, name: str, value: str, *, quote: str | None = None) -> str:
     """Return a file of shell assignments with the variable set."""
-    quote = "'" if '"' in value else '"'
+    if quote is None:
+        quote = "'" if '"' in value else '"'
     line = f"{name}={quote}{value}{quote}"
     edited, count = re.subn(rf"(?m)^{name}=.*$", lambda _found: line, text)
     if count:

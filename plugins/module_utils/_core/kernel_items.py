@@ -129,10 +129,24 @@ def _edit_grub(subject: str, settings: KernelSettings, texts: Texts) -> bool:
     for path, entries in menus.items():
         texts.edit(path, lambda text: boot_loaders.edit_grub(text, settings.arguments))
         if settings.default:
-            entry = _choose(subject, settings.default, entries, path)
-            texts.edit(path, lambda text, entry=entry: boot_loaders.default_grub(text, entry))  # type: ignore[misc]
-            _set_grub_variable(texts, _GRUB_SETTINGS, "GRUB_DEFAULT", entry.name)
+            _set_grub_default(path, _choose(subject, settings.default, entries, path), texts)
     return bool(menus)
+
+
+def _set_grub_default(path: str, entry: Entry, texts: Texts) -> None:
+    """Let GRUB boot an entry unless somebody chooses: set it where this grub.cfg looks for it."""
+    menu = texts.get(path) or ""
+    if boot_loaders.boots_saved_entry(menu):
+        block = _environment_of(path)
+        texts.put(block, boot_loaders.set_environment(texts.get(block) or "", "saved_entry", entry.name))
+    else:
+        texts.put(path, boot_loaders.default_grub(menu, entry))
+        _set_grub_variable(texts, _GRUB_SETTINGS, "GRUB_DEFAULT", entry.name)
+
+
+def _environment_of(menu: str) -> str:
+    """Return where the GRUB of a grub.cfg keeps what lasts from boot to boot."""
+    return f"{menu.rpartition('/')[0]}/grubenv"
 
 
 def _edit_sources(arguments: Arguments, texts: Texts) -> None:
@@ -140,6 +154,11 @@ def _edit_sources(arguments: Arguments, texts: Texts) -> None:
     if texts.get(_NEXT_KERNELS) is not None:
         texts.edit(_NEXT_KERNELS, lambda text: f"{arguments.edit(text.strip())}\n")
     removal = dataclasses.replace(arguments, add=())
+    for path in texts.find([_environment_of(menu) for menu in _GRUB]):
+        block = texts.get(path) or ""
+        shared = boot_loaders.get_variable(block, "kernelopts")  # what the entries of RHEL 8 refer to
+        if shared is not None:
+            texts.put(path, boot_loaders.set_environment(block, "kernelopts", removal.edit(shared)))
     for path in texts.find([_GRUB_SETTINGS, f"{_GRUB_SETTINGS}.d/*.cfg"]):
         for name in ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT"):
             value = boot_loaders.get_variable(texts.get(path) or "", name)
@@ -170,16 +189,20 @@ def _edit_entries(subject: str, settings: KernelSettings, texts: Texts) -> bool:
 
 def _set_entry_default(subject: str, wanted: str, home: str, texts: Texts) -> None:
     loader, paths = f"{home}/loader.conf", texts.find([f"{home}/entries/*.conf"])
-    if texts.get(loader) is None:
+    menus = [path for path in texts.find(_GRUB) if boot_loaders.reads_entries(texts.get(path) or "")]
+    if texts.get(loader) is None and not menus:
         raise Unsupported(
             subject,
-            f"{home}/entries are not systemd-boot's (no {loader}), and GRUB's choice among them is not supported",
-            remedy="Give the kernel that is to boot in the image, by grubby --set-default.",
+            f"neither systemd-boot (no {loader}) nor GRUB (no blscfg in {', '.join(_GRUB)}) reads {home}/entries",
+            remedy="Give the layout the file system that holds the boot loader's configuration.",
         )
     names = {path: path.rpartition("/")[2][: -len(".conf")] for path in paths}
     entries = [boot_loaders.parse_entry(names[path], texts.get(path) or "") for path in paths]
     entry = _choose(subject, wanted, entries, f"{home}/entries")
-    texts.edit(loader, lambda text: boot_loaders.set_loader_default(text, entry))
+    if texts.get(loader) is not None:
+        texts.edit(loader, lambda text: boot_loaders.set_loader_default(text, entry))
+    for path in menus:
+        _set_grub_default(path, entry, texts)
 
 
 def _choose(subject: str, wanted: str, entries: t.Sequence[Entry], path: str) -> Entry:

@@ -123,6 +123,14 @@ def test_grub_settings() -> None:
     assert boot_loaders.set_variable("X=1", "Y", 'a="b"') == "X=1\nY='a=\"b\"'\n"
 
 
+def test_grub_environment() -> None:
+    made = boot_loaders.set_environment("", "saved_entry", "a")
+    assert made == "# GRUB Environment Block\nsaved_entry=a\n".ljust(1024, "#")
+    assert boot_loaders.set_environment(made, "saved_entry", "a") == made
+    both = boot_loaders.set_environment(made, "other", "x" * 1100)
+    assert (len(both), both.rstrip("#")) == (2048, f"# GRUB Environment Block\nsaved_entry=a\nother={'x' * 1100}\n")
+
+
 def test_boot_loader_specification() -> None:
     assert boot_loaders.edit_entry(ENTRY, CONSOLE) == ENTRY.replace("quiet splash", "console=ttyS0 ro")
     assert boot_loaders.edit_entry("linux /x", CONSOLE) == "linux /x\noptions console=ttyS0 ro\n"

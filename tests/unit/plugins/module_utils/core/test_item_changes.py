@@ -314,9 +314,37 @@ class TestKernel:
             f"{home}/loader.conf": "default x.conf\n",
         }
 
-    def test_blscfg_knows_no_default(self) -> None:
+    def test_grub_that_boots_what_was_saved(self) -> None:
+        menu = GRUB.replace(b'"0"', b'"${saved_entry}"')
+        guest = Guest({"/boot/grub/grub.cfg": menu, "/etc/default/grub": b"GRUB_DEFAULT=saved\n"}, {})
+        (path, text), *others = self.texts(guest, KernelSettings("6.1")).items()
+        assert (path, text.rstrip("#"), len(text), others) == (
+            "/boot/grub/grubenv",
+            "# GRUB Environment Block\nsaved_entry=a\n",
+            1024,
+            [],
+        )
+
+    @pytest.mark.parametrize("home", ["/boot/grub2", "/boot/efi/EFI/redhat"])
+    def test_grub_of_red_hat(self, home: str) -> None:
+        block = b"# GRUB Environment Block\nsaved_entry=old\nkernelopts=root=/dev/vda1 ro quiet\nboot_success=1\n"
+        contents: dict[str, bytes | None] = {
+            "/boot/loader/entries/m-5.10.conf": b"linux /vmlinuz-5.10\noptions $kernelopts\n",
+            "/boot/loader/entries/m-6.1.conf": b"linux /vmlinuz-6.1\noptions $kernelopts\n",
+            f"{home}/grub.cfg": b'set default="${saved_entry}"\ninsmod blscfg\nblscfg\n',
+            f"{home}/grubenv": block.ljust(1024, b"#"),
+        }
+        found = self.texts(Guest(contents, {}), KernelSettings("6.1", ADD.arguments))
+        changed = "# GRUB Environment Block\nsaved_entry=m-6.1\nkernelopts=root=/dev/vda1 ro\nboot_success=1\n"
+        assert found == {
+            "/boot/loader/entries/m-5.10.conf": "linux /vmlinuz-5.10\noptions $kernelopts tsx=off\n",
+            "/boot/loader/entries/m-6.1.conf": "linux /vmlinuz-6.1\noptions $kernelopts tsx=off\n",
+            f"{home}/grubenv": changed.ljust(1024, "#"),
+        }
+
+    def test_entries_that_nobody_reads(self) -> None:
         guest = Guest({"/boot/loader/entries/x.conf": b"linux /vmlinuz-6.1\n"}, {})
-        with pytest.raises(Unsupported, match="GRUB's choice"):
+        with pytest.raises(Unsupported, match=r"neither systemd-boot .* nor GRUB"):
             guest.apply("kernel", kernel=KernelSettings("6.1"))
 
     def test_no_boot_loader(self) -> None:
