@@ -42,9 +42,18 @@ LEFTOVERS = (
     "/var/lib/dhclient/*lease*",
     "/var/lib/dhcpcd/*lease*",
     "/var/lib/NetworkManager/*lease*",
+    # By a DUID a DHCPv6 server knows a client; those of systemd and NetworkManager come of the machine-id.
+    "/etc/dhcpcd.duid",
+    "/var/lib/dhcpcd*/duid",
+    "/var/lib/dhcpv6/*_duid",
+    "/var/lib/dibbler/client-duid",
+    # Made anew where they are missing; addresses, and credentials that are sealed to a host, come of them.
+    "/var/lib/NetworkManager/secret_key",
+    "/var/lib/systemd/credential.secret",
 )
 SURVEY = (*_OWN_FILES, *LEFTOVERS)
 
+_SECRETS = ("/random-seed", "/secret_key", "/credential.secret")
 _RESERVED = re.compile(
     r"/etc/(hostname|machine-id|ssh/ssh_host_.*)|/var/lib/dbus/machine-id|/var/lib/(systemd|urandom)/random-seed"
 )
@@ -109,8 +118,8 @@ def is_reserved(path: str) -> bool:
 
 
 def is_secret(path: str) -> bool:
-    """Tell whether a file of the identity may be seen by nobody: private keys and random seeds."""
-    return path.endswith("random-seed") or (path.startswith(_KEYS) and not path.endswith(".pub"))
+    """Tell whether a file of the identity may be seen by nobody: private keys, random seeds and the like."""
+    return path.endswith(_SECRETS) or (path.startswith(_KEYS) and not path.endswith(".pub"))
 
 
 def hash_seed(seed: bytes | None) -> str | None:

@@ -14,7 +14,6 @@ _IDENTITY = (
     DBUS_ID,
     "/etc/ssh/ssh_host_*",
     "/var/lib/systemd/random-seed",
-    "/var/lib/systemd/credential.secret",
     "/var/lib/urandom/random-seed",
     *LEFTOVERS,
 )

@@ -101,6 +101,13 @@ class TestPlan:
             "/etc/udev/rules.d/70-persistent-net.rules",
         }
 
+    def test_what_dhcp_servers_and_neighbours_know_the_master_by_goes(self) -> None:
+        known_by = ("/etc/dhcpcd.duid", "/var/lib/dhcpcd5/duid", "/var/lib/dhcpv6/dhcp6c_duid")
+        keys = ("/var/lib/NetworkManager/secret_key", "/var/lib/systemd/credential.secret")
+        changes = identity.plan_identity(Material("web-1", "1" * 32), {*FULL, *known_by, *keys})
+        assert {changes[path] for path in (*known_by, *keys)} == {Remove()}
+        assert all(identity.is_secret(path) for path in keys)
+
     def test_what_items_have_changed_is_no_leftover_of_the_network(self) -> None:
         material = Material("web-1", "1" * 32, None, {"ed25519": make_pair(1)})
         changes = identity.plan_identity(material, (*FULL, "/etc/os-release", "/var/www/releases"))
