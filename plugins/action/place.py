@@ -82,7 +82,7 @@ class ActionModule(CatalogAction):
             reassign=parse_reassignments(self.get_list("reassign")),
             restore=given.get("restore") or {},
             migrate=parse_migrations(self.get_list("migrate")),
-            waves=parse_waves(given["waves"]) if given.get("waves") else (1.0,),
+            waves=parse_waves(self.get_list("waves")),
         )
 
     def _read_wishes(self) -> DataWishes:

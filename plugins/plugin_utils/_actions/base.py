@@ -11,11 +11,12 @@ import typing as t
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
-from ...module_utils._core.errors import EncompassError, InvalidRequest
+from ...module_utils._core.errors import EncompassError
 from .._catalog.connect import connect_catalog
 from .._catalog.objects import Owner
 from .._catalog.owner import current_owner
 from .._catalog.store import Catalog
+from .._planning.texts import parse_list
 
 # Renewed three times as often while work goes on; what a run that died leaves behind is free after it at the latest.
 LEASE_S = 60.0
@@ -54,13 +55,8 @@ class CatalogAction(ActionBase):  # type: ignore[misc]
         return str(self.task_vars["inventory_hostname"])
 
     def get_list(self, option: str) -> list[t.Any]:
-        """Return an option that is a list, empty when it is not given; a text is split at its commas, as modules do."""
-        value = self._task.args.get(option) or []
-        if isinstance(value, str):
-            return [part.strip() for part in value.split(",")]
-        if not isinstance(value, list):
-            raise InvalidRequest(f"option {option}", "it is not a list")
-        return value
+        """Return an option that is a list, empty when it is not given."""
+        return parse_list(f"option {option}", "it is not a list", self._task.args.get(option))
 
     def read_observed(self) -> dict[str, t.Any]:
         """Return what discover saw, by provider: as given, else what the role ``discover`` registered on the hosts."""
@@ -68,7 +64,7 @@ class CatalogAction(ActionBase):  # type: ignore[misc]
         if given is not None:
             return dict(given)
         lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)
-        names = lookup.run([self._task.args.get("hosts", "")], variables=self.task_vars)
+        names = lookup.run([str(part) for part in self.get_list("hosts")], variables=self.task_vars)
         found = {name: self.task_vars["hostvars"][name].get("encompass_observed") or {} for name in names}
         return {name: seen for name, seen in found.items() if "provider" in seen}
 

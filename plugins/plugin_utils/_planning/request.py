@@ -18,6 +18,7 @@ from ...module_utils._core.data_volumes import (
 )
 from ...module_utils._core.domain import DISK_BUSES
 from ...module_utils._core.errors import InvalidRequest
+from .texts import parse_list
 
 CURRENT = "current"
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -117,10 +118,7 @@ def _parse_migration(entry: t.Any, subject: str) -> MigrationRequest:
     if not isinstance(entry, t.Mapping):
         raise InvalidRequest(subject, "it is not a dictionary")
     _refuse_unknown(subject, entry, {"deployment", "machines", "to", "live", "fenced"})
-    for key in ("machines", "fenced"):
-        if not isinstance(entry.get(key) or (), (list, tuple)):
-            raise InvalidRequest(subject, f"its {key} are not a list")
-    machines = tuple(str(name) for name in entry.get("machines") or ())
+    machines = _parse_texts(subject, "machines", entry.get("machines"))
     if bool(machines) == bool(entry.get("deployment")):
         raise InvalidRequest(subject, "it needs either machines or a deployment")
     live = str(entry.get("live", "auto")).lower()
@@ -131,7 +129,7 @@ def _parse_migration(entry: t.Any, subject: str) -> MigrationRequest:
         machines=machines,
         to=str(entry.get("to") or ""),
         live=_LIVE[live],
-        fenced=tuple(str(name) for name in entry.get("fenced") or ()),
+        fenced=_parse_texts(subject, "fenced", entry.get("fenced")),
     )
 
 
@@ -147,15 +145,13 @@ def _parse_reassignment(entry: t.Any, subject: str) -> ReassignRequest:
     if not isinstance(entry, t.Mapping):
         raise InvalidRequest(subject, "it is not a dictionary")
     _refuse_unknown(subject, entry, {"function", "deployment", "machines", "version", "inputs", "ready"})
-    machines = entry.get("machines") or ()
+    machines = _parse_texts(subject, "machines", entry.get("machines"))
     if bool(machines) == bool(entry.get("deployment")):
         raise InvalidRequest(subject, "it needs either machines or a deployment")
-    if not isinstance(machines, (list, tuple)):
-        raise InvalidRequest(subject, "its machines are not a list")
     return ReassignRequest(
         function=_parse_name(subject, "function", entry.get("function")),
         deployment=str(entry.get("deployment") or ""),
-        machines=tuple(str(name) for name in machines),
+        machines=machines,
         version=_parse_version(subject, entry.get("version")),
         inputs=_require_mapping(subject, "inputs", entry.get("inputs")),
         ready=_parse_ready(subject, entry.get("ready")),
@@ -207,7 +203,7 @@ def parse_deployment(entry: t.Any, subject: str) -> DeploymentRequest:
         version=_parse_version(subject, entry.get("version")),
         networks=_parse_networks(subject, entry.get("networks")),
         strategy=_parse_choice("spread", "pack")(subject, "placement.strategy", placement.get("strategy", "spread")),
-        providers=tuple(placement.get("providers") or ()),
+        providers=_parse_texts(subject, "placement.providers", placement.get("providers")),
         inputs=_require_mapping(subject, "inputs", entry.get("inputs")),
         ready=_parse_ready(subject, entry.get("ready")),
         vars=_require_mapping(subject, "vars", entry.get("vars")),
@@ -222,6 +218,10 @@ def _refuse_unknown(subject: str, given: t.Mapping[str, t.Any], known: t.Collect
         raise InvalidRequest(
             subject, f"it has no field {unknown[0]}", remedy=f"Its fields are {', '.join(sorted(known))}."
         )
+
+
+def _parse_texts(subject: str, key: str, value: t.Any) -> tuple[str, ...]:
+    return tuple(str(entry) for entry in parse_list(subject, f"its {key} are not a list", value))
 
 
 def _require_mapping(subject: str, key: str, value: t.Any) -> t.Mapping[str, t.Any]:
@@ -276,7 +276,7 @@ _SCALARS: dict[str, Parser] = {
 
 
 def _parse_version(subject: str, value: t.Any) -> int | str:
-    if value in (None, CURRENT):
+    if value in (None, "", CURRENT):
         return CURRENT
     return t.cast(int, _parse_integer(1, 1_000_000)(subject, "version", value))
 
@@ -284,14 +284,16 @@ def _parse_version(subject: str, value: t.Any) -> int | str:
 def _parse_networks(subject: str, value: t.Any) -> tuple[NetworkRequest, ...]:
     if value is None:
         return (NetworkRequest("encompass"),)
-    if not isinstance(value, list) or not value:
-        raise InvalidRequest(subject, "its networks are not a list of names or of {name, addresses}")
+    problem = "its networks are not a list of names or of {name, addresses}"
+    entries = parse_list(subject, problem, value)
+    if not entries:
+        raise InvalidRequest(subject, problem)
     networks = []
-    for entry in value:
+    for entry in entries:
         fields = entry if isinstance(entry, t.Mapping) else {"name": entry}
         _refuse_unknown(f"{subject}, networks", fields, {"name", "addresses"})
         name = _parse_name(subject, "network", fields.get("name"))
-        networks.append(NetworkRequest(name, tuple(str(address) for address in fields.get("addresses") or ())))
+        networks.append(NetworkRequest(name, _parse_texts(subject, "addresses", fields.get("addresses"))))
     return tuple(networks)
 
 

@@ -297,7 +297,7 @@ REFUSED: dict[str, tuple[t.Any, str]] = {
     "live": ({"live": "perhaps"}, "not auto, true or false"),
     "field": ({"too": "hv2"}, "it has no field too"),
     "fenced but alive": ({"fenced": ["hv1"]}, "said to be fenced, but it answered in this run"),
-    "fenced is no list": ({"fenced": "hv1"}, "its fenced are not a list"),
+    "fenced is no list": ({"fenced": {"hv1": True}}, "its fenced are not a list"),
 }
 
 

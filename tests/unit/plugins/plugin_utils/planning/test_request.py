@@ -15,7 +15,10 @@ from ansible_collections.encompass.images.plugins.plugin_utils._planning.request
     NetworkRequest,
     Ready,
     parse_deployments,
+    parse_migrations,
+    parse_reassignments,
 )
+from ansible_collections.encompass.images.plugins.plugin_utils._planning.texts import parse_list
 
 WEB = {"name": "web", "function": "web-server"}
 
@@ -69,6 +72,44 @@ def test_bad_declarations_are_refused(declared: t.Any, message: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         parse_deployments(declared)
     assert message in str(refused.value)
+
+
+def test_texts_of_a_survey_are_what_they_say() -> None:
+    (web,) = parse_deployments(
+        [
+            {
+                **WEB,
+                "count": "2",
+                "version": "3",
+                "networks": "front,back",
+                "placement": {"providers": "hv1\nhv2"},
+                "data": [{"name": "db", "size_gib": "10"}],
+            }
+        ]
+    )
+    assert (web.count, web.version, web.providers) == (2, 3, ("hv1", "hv2"))
+    assert web.networks == (NetworkRequest("front"), NetworkRequest("back"))
+    assert web.data[0].virtual_bytes == 10 << 30
+    (move,) = parse_migrations(
+        [{"machines": "web-1, web-2", "deployment": "", "to": "hv2", "live": "yes", "fenced": ""}]
+    )
+    assert (move.machines, move.to, move.live, move.fenced) == (("web-1", "web-2"), "hv2", True, ())
+    (night,) = parse_reassignments([{"function": "batch", "machines": "web-1\n", "version": "2"}])
+    assert (night.machines, night.version) == (("web-1",), 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "entries"),
+    [(None, []), ("", []), (" a, b\nc,\n", ["a", "b", "c"]), (["a b", "c,d"], ["a b", "c,d"]), (2, [2]), ({}, [])],
+)
+def test_a_list_may_be_a_text(given: t.Any, entries: list[t.Any]) -> None:
+    assert parse_list("option x", "it is not a list", given) == entries
+
+
+@pytest.mark.parametrize("given", [{"a": 1}, True, 1.5])
+def test_what_is_no_list_is_refused(given: t.Any) -> None:
+    with pytest.raises(InvalidRequest, match="it is not a list"):
+        parse_list("option x", "it is not a list", given)
 
 
 BAD_ITEMS = {
