@@ -11,13 +11,13 @@ from pathlib import Path
 from ansible.errors import AnsibleError
 
 from ..module_utils._core.errors import InvalidRequest
-from ..module_utils._core.sources import show_source
+from ..module_utils._core.sources import refuse_user, show_source
 from ..plugin_utils._actions.library import find_replica, name_of
 from ..plugin_utils._actions.library_action import LibraryAction
 from ..plugin_utils._actions.verb import require_pool
 from ..plugin_utils._catalog.objects import Body
 from ..plugin_utils._planning.declared_items import parse_inputs, parse_items
-from ..plugin_utils._planning.versions import find_current, list_images
+from ..plugin_utils._planning.versions import find_current, list_images, list_places
 
 # For the catalog alone: what a master asks for is the same wherever its volumes are.
 _CATALOG_OPTIONS = ("items", "inputs", "pool", "current")
@@ -65,6 +65,8 @@ class ActionModule(LibraryAction):
             raise InvalidRequest(
                 f"master of {function}", f"both {beside[0]} and volumes are given", remedy="Say it of each volume."
             )
+        for place in list_places(entry):
+            refuse_user(f"master of {function}", place)
         current = self.read_bool("current", entry.get("current"))
         read = {"function": str(function), "version": int(version) if version else None, "current": current}
         return {**entry, **read, "pool": entry.get("pool") or "default"}

@@ -63,6 +63,12 @@ def show_source(source: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
+def refuse_user(subject: str, source: str) -> None:
+    """Refuse a URL with a user; before a module is given it, since what a module is given can be seen."""
+    if is_url(source) and "@" in re.split("[/?#]", source.partition("://")[2], maxsplit=1)[0]:
+        raise InvalidRequest(subject, "its URL holds a user", remedy="Give a URL without user and password.")
+
+
 def check_source(subject: str, source: str, sha256: str) -> None:
     """Refuse a path that is not absolute, a digest that is none, and a URL that nothing holds to its content."""
     if sha256 and not _SHA256.fullmatch(sha256):

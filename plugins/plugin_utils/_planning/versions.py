@@ -119,6 +119,14 @@ def list_images(entry: Body) -> list[dict[str, t.Any]]:
     return [{**image, "sha256": str(image["sha256"] or "").lower() or None} for image in images]
 
 
+def list_places(entry: Body) -> list[str]:
+    """Return the paths and URLs that a master is declared to come from, those of signatures included."""
+    images = list_images(entry)
+    signatures = [image["signature"] for image in images if isinstance(image["signature"], t.Mapping)]
+    places = [*(image["source"] for image in images), *(signature.get("file") for signature in signatures)]
+    return [str(place) for place in places if place]
+
+
 def list_sources(body: Body) -> list[Body]:
     """Return what each volume of a master was made of; of one that is not made yet, what the first is to be made of."""
     first = body.get("source") or {}

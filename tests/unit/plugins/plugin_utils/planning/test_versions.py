@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.encompass.images.plugins.module_utils._core.errors import InvalidRequest
+from ansible_collections.encompass.images.plugins.module_utils._core.sources import refuse_user
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.versions import (
     choose_current,
     choose_number,
@@ -16,6 +17,7 @@ from ansible_collections.encompass.images.plugins.plugin_utils._planning.version
     describe_use,
     find_current,
     find_same,
+    list_places,
     plan_retention,
 )
 from ansible_collections.encompass.images.tests.unit.plugins.plugin_utils.planning.world_of_tests import (
@@ -226,3 +228,25 @@ def test_changes_in_words() -> None:
         "make it current in place of version 2",
     ]
     assert describe_changes("web-v1", ({}, {}), (make_masters(A), {})) == ["make it current"]
+
+
+def test_every_place_that_a_master_comes_from_is_known() -> None:
+    signed = {"source": "https://h/a", "signature": {"type": "openpgp", "file": "https://h/a.sig", "key": "/k"}}
+    assert list_places({**signed, "function": "web"}) == ["https://h/a", "https://h/a.sig"]
+    assert list_places({"function": "web", "volumes": [signed, {"source": "/b"}]}) == [
+        "https://h/a",
+        "/b",
+        "https://h/a.sig",
+    ]
+
+
+@pytest.mark.parametrize("url", ["https://jane:hunter2@h/a", "https://jane@h", "http://h@x?y", "http://a@b#/c"])
+def test_a_user_in_a_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(InvalidRequest, match="its URL holds a user") as refused:
+        refuse_user("master of web", url)
+    assert "jane" not in str(refused.value)
+
+
+@pytest.mark.parametrize("place", ["/srv/a@b.qcow2", "https://h/a@b", "https://h?x=a@b", ""])
+def test_other_places_are_not(place: str) -> None:
+    refuse_user("master of web", place)
