@@ -46,6 +46,20 @@ def test_every_machine_has_addresses_of_its_own() -> None:
     assert len({nic["mac"] for nic in nics}) == 5
 
 
+def test_a_hundred_servers_have_nothing_in_common() -> None:
+    world = World(providers=4)
+    for seen in world.seen.values():
+        seen["networks"][0]["subnet"] = seen["networks"][0]["subnet"].replace("/29", "/24")
+    plan = world.plan(count=100, memory_mib=64)
+    machines = [body for key, body in plan.rows.items() if key[0] == "machine"]
+    clones = [body for key, body in plan.rows.items() if key[0] == "clone"]
+    assert {len(machines), len(clones)} == {100}
+    assert len({nic["mac"] for body in machines for nic in body["nics"]}) == 100
+    assert len({nic["address"] for body in machines for nic in body["nics"]}) == 100
+    assert len({body["uuid"] for body in machines}) == 100
+    assert len({body["machine_id"] for body in clones} | {body["uuid"] for body in machines}) == 200
+
+
 def test_a_second_run_is_settled() -> None:
     world = World()
     world.deploy()
