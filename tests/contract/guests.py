@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.contract.module_process import start_module
@@ -46,11 +47,11 @@ def run(*command: object) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=120, env=environment).stdout
 
 
-def make_master(folder: Path, *, data_mib: int = 0) -> Path:
+def make_master(folder: Path, *, data_mib: int = 0, others: Mapping[str, bytes] | None = None) -> Path:
     """Make a master with one partition, an ext4 with the files above, an ssh host key and random data, as qcow2."""
     tree = folder / "tree"
     size_mib = FILESYSTEM_MIB + data_mib + data_mib // 16
-    for name, content in FILES.items():
+    for name, content in {**FILES, **(others or {})}.items():
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
