@@ -12,7 +12,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.display import Display
 
 from ..module_utils._core.errors import InvalidRequest
-from ..plugin_utils._actions.base import CatalogAction
+from ..plugin_utils._actions.base import DEPLOYMENT_LEASE_S, CatalogAction
 from ..plugin_utils._actions.snapshot import read_snapshot
 from ..plugin_utils._catalog.store import Writing
 from ..plugin_utils._planning.ledger import DataWishes, FreshNames, Ledger
@@ -22,9 +22,6 @@ from ..plugin_utils._planning.request import parse_deployments, parse_migrations
 from ..plugin_utils._planning.scenario import Scenario
 from ..plugin_utils._planning.waves import parse_waves
 from ..plugin_utils._planning.world import ProviderView
-
-# A deployment is held over several tasks, whose steps renew it; between them nothing does.
-DEPLOYMENT_LEASE_S = 300.0
 
 
 class ActionModule(CatalogAction):

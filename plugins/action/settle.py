@@ -10,7 +10,7 @@ import typing as t
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils._core.errors import NotFound
-from ..plugin_utils._actions.base import CatalogAction
+from ..plugin_utils._actions.base import DEPLOYMENT_LEASE_S, CatalogAction
 from ..plugin_utils._actions.data_disks import list_data_disks
 from ..plugin_utils._catalog.objects import Body, Key, Operation
 
@@ -23,7 +23,7 @@ class ActionModule(CatalogAction):
 
     def perform(self) -> dict[str, t.Any]:
         """Release the operations and say which servers are not as planned; with ``expected`` only if there are such."""
-        operations = self._require_running()
+        operations = [self.catalog.renew(name, DEPLOYMENT_LEASE_S) for name in self.get_list("operations")]
         expected = self._task.args.get("expected")
         problems: Problems = {}
         if expected is not None:
@@ -41,13 +41,6 @@ class ActionModule(CatalogAction):
         if problems and not boolean(self._task.args.get("tolerate", False)):
             result.update(failed=True, msg="; ".join(problems.values()))
         return result
-
-    def _require_running(self) -> list[Operation]:
-        known = {operation.id: operation for operation in self.catalog.operations("running")}
-        for identifier in self.get_list("operations"):
-            if identifier not in known:
-                raise NotFound(f"operation {identifier}", "it does not run any more", remedy="Run the playbook again.")
-        return [known[identifier] for identifier in self.get_list("operations")]
 
     def _examine_clones(self, expected: t.Mapping[str, str]) -> Problems:
         problems: Problems = {}

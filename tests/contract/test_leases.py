@@ -78,6 +78,17 @@ def test_a_stale_revision_is_a_conflict_and_marks_nothing(catalog, owner):
     assert catalog.operations() == []
 
 
+def test_a_stale_revision_tells_who_changed_the_object(catalog, owner, other):
+    with catalog.transaction() as transaction:
+        transaction.put(*A, {"provider": "kvm-2"}, verb="discover", owner=other)
+    catalog.commit(catalog.begin("assign", [B], owner=other).id, {B: {"provider": "kvm-2"}})
+
+    with pytest.raises(Conflict, match=r"by somebody else, in discover by alice \(nightly.yml\): it is at revision 2"):
+        catalog.begin("deploy", [A], owner=owner, expected={A: 1})
+    with pytest.raises(Conflict, match=r"in assign by alice \(nightly.yml, pid 1 on elsewhere\): it is at revision 2"):
+        catalog.begin("deploy", [B], owner=owner, expected={B: 1})
+
+
 def test_begin_needs_targets_that_exist(catalog, owner):
     with pytest.raises(NotFound, match="machine d"):
         catalog.begin("deploy", [A, ("machine", "d")], owner=owner)
@@ -183,9 +194,10 @@ def test_a_dead_owner_is_taken_over_and_its_late_commit_refused(catalog, owner, 
 
     assert second.recovered == [first.id]
     assert [entry.state for entry in catalog.operations()] == ["failed", "running"]
-    with pytest.raises(Conflict, match="is over"):
+    successor = f"is over .*assign by {owner.user} .mine.yml, pid {owner.pid} on .* took over"
+    with pytest.raises(Conflict, match=successor):
         catalog.commit(first.id, {B: {"x": 1}})
-    with pytest.raises(Conflict, match="is over"):
+    with pytest.raises(Conflict, match=successor):
         catalog.renew(first.id, 60)
     catalog.abort(first.id)
     assert holder(catalog, A) == second.id
@@ -275,6 +287,15 @@ def test_dead_inner_and_outer_operations_are_both_taken_over(catalog, owner, dea
     inner = catalog.begin("assign", [A], owner=dead, alongside=[outer.id])
 
     assert catalog.begin("retire", [A], owner=owner).recovered == sorted([inner.id, outer.id])
+
+
+def test_nothing_begins_within_an_operation_that_was_taken_over(catalog, owner, dead):
+    outer = catalog.begin("deploy", [A], owner=dead)
+    catalog.commit(catalog.begin("retire", [A], owner=owner).id, {})
+
+    with pytest.raises(Conflict, match=f"deploy by .* is over .*retire by .*pid {owner.pid} .*took over"):
+        catalog.begin("assign", [A], owner=dead, alongside=[outer.id])
+    assert holder(catalog, A) is None
 
 
 def test_an_object_is_free_when_the_outer_operation_ended_before_the_inner_one(catalog, owner):

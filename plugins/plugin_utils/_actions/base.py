@@ -21,6 +21,9 @@ from .._planning.texts import parse_list
 # Renewed three times as often while work goes on; what a run that died leaves behind is free after it at the latest.
 LEASE_S = 60.0
 
+# A deployment is held over several tasks, each of which renews it; between them nothing does.
+DEPLOYMENT_LEASE_S = 300.0
+
 
 class CatalogAction(ActionBase):  # type: ignore[misc]
     """An action that reads or writes the catalog in the worker, and fails hard when the catalog is not there."""

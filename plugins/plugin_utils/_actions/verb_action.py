@@ -14,7 +14,7 @@ from ...module_utils._core.errors import InvalidRequest
 from .._catalog.heartbeat import Heartbeat
 from .._catalog.objects import Body, Operation
 from .._catalog.store import Writing
-from .base import LEASE_S, CatalogAction
+from .base import DEPLOYMENT_LEASE_S, LEASE_S, CatalogAction
 from .batch import Batch
 from .lifeline import end_with_run
 from .migration_verbs import MIGRATION_VERBS
@@ -45,6 +45,8 @@ class VerbAction(CatalogAction):
         items = self.get_list(verb.option)
         batch = self.batch_type(verb, self.host, [str(operation) for operation in self.get_list("operations")])
         result: dict[str, t.Any] = {"changed": False, "objects": []}
+        for identifier in batch.outer:
+            self.catalog.renew(identifier, DEPLOYMENT_LEASE_S)  # also by tasks that end before a heartbeat would
         if items:
             operation = self._begin(batch, items)
             if operation is not None:
@@ -84,8 +86,9 @@ class VerbAction(CatalogAction):
         """Have the module do the batch, and commit what it reports."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(end_with_run())
-            for identifier in (operation.id, *batch.outer):
-                stack.enter_context(Heartbeat(self.catalog, identifier, LEASE_S, LONGEST_S))
+            stack.enter_context(Heartbeat(self.catalog, operation.id, LEASE_S, LONGEST_S))
+            for identifier in batch.outer:
+                stack.enter_context(Heartbeat(self.catalog, identifier, DEPLOYMENT_LEASE_S, LONGEST_S))
             options = {key: value for key, value in self._task.args.items() if key not in self.own_options}
             verb = batch.verb
             state = {"state": verb.state} if verb.state else {}

@@ -45,8 +45,10 @@ def begin_operation(tables: Tables, request: Request) -> Operation:
     """Lease all targets for a new operation, or raise Conflict; what is in the way but dead is taken over."""
     if not request.targets:
         raise InvalidRequest(request.verb, "has no target", remedy="Name at least one object.")
+    for outer in sorted(request.alongside):
+        _require_running(tables, outer)  # what is a part of something that was taken over comes too late as well
     rows, journal = _require_rows(tables, request.targets), _Journal(tables)
-    holds = {key: _examine_target(row, request, journal) for key, row in rows.items()}
+    holds = {key: _examine_target(tables, row, request, journal) for key, row in rows.items()}
     recovered = sorted({operation_id for hold in holds.values() for operation_id in hold.recovered})
     now = tables.now()
     for operation_id in recovered:
@@ -166,8 +168,8 @@ def _require_rows(tables: Tables, keys: t.Collection[Key]) -> dict[Key, Row]:
     return {key: rows[key] for key in keys}
 
 
-def _examine_target(row: Row, request: Request, journal: _Journal) -> _Holds:
-    check_revision(row.key, row, request.expected.get(row.key))
+def _examine_target(tables: Tables, row: Row, request: Request, journal: _Journal) -> _Holds:
+    check_revision(tables, row.key, row, request.expected.get(row.key))
     recovered: list[str] = []
     holder = row.lease.operation if row.lease else None
     while holder is not None and holder not in request.alongside:
@@ -195,10 +197,17 @@ def _require_running(tables: Tables, operation_id: str) -> Operation:
     if operation.state != "running":
         raise Conflict(
             f"{operation.verb} by {operation.owner.describe()}",
-            f"is over ({operation.state}): its lease ran out and somebody else took over, or it was ended before",
+            f"is over ({operation.state}): {_describe_end(tables, operation_id)}",
             remedy="Its outcome is looked at by the next run; run the play again.",
         )
     return operation
+
+
+def _describe_end(tables: Tables, operation_id: str) -> str:
+    heirs = [operation for operation in tables.read_operations(None) if operation_id in operation.recovered]
+    if not heirs:
+        return "it was ended before"
+    return f"its lease ran out or its process was gone, and {heirs[0].verb} by {heirs[0].owner.describe()} took over"
 
 
 def _require_held(operation: Operation, row: Row) -> None:

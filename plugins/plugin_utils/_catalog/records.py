@@ -53,7 +53,7 @@ def check_query(kind: str, tags: t.Mapping[str, TagQuery]) -> dict[str, list[str
     return {tag: _to_values(value) for tag, value in tags.items()}
 
 
-def check_revision(key: Key, row: Row | None, expected: int | None) -> None:
+def check_revision(tables: Tables, key: Key, row: Row | None, expected: int | None) -> None:
     """Raise Conflict when the object is not at the expected revision; 0 stands for an absent one."""
     present = row.revision if row else 0
     if expected is None or expected == present:
@@ -61,7 +61,19 @@ def check_revision(key: Key, row: Row | None, expected: int | None) -> None:
     if expected == 0:
         raise Conflict(describe_key(key), "exists already", remedy="Choose another name.")
     problem = f"is at revision {present}, not {expected}" if row else "does not exist any more"
-    raise Conflict(describe_key(key), f"was changed by somebody else: it {problem}", remedy="Run the play again.")
+    who = _describe_author(tables, key)
+    raise Conflict(describe_key(key), f"was changed by {who}: it {problem}", remedy="Run the play again.")
+
+
+def _describe_author(tables: Tables, key: Key) -> str:
+    """Return who changed an object last, as far as that is known."""
+    for entry in tables.read_history(key, 1):
+        operation = tables.read_operation(entry.operation) if entry.operation else None
+        if operation is not None:
+            return f"somebody else, in {operation.verb} by {operation.owner.describe()}"
+        if entry.user:
+            return f"somebody else, in {entry.verb} by {entry.user} ({entry.run})"
+    return "somebody else"
 
 
 def write_records(tables: Tables, bodies: t.Mapping[Key, Body | None], author: Author) -> dict[Key, Row | None]:

@@ -95,5 +95,5 @@ class Transaction:
         self, kind: str, name: str, expected: int | None, *, owner: Owner | None, alongside: t.Collection[str]
     ) -> None:
         row = self.get(kind, name)
-        records.check_revision((kind, name), row, expected)
+        records.check_revision(self._tables, (kind, name), row, expected)
         leasing.refuse_foreign_lease(self._tables, row, owner, alongside)
