@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many controllers that want the same at the same moment: one wins, and the others are told who.
+
+First processes at the catalog, in a file and in a database; then ansible-playbook, on two lab hosts.
+``ROUNDS=1000 .venv/bin/python -m tests.trials.race``, as root. The last line holds the figures.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.lab.postgresql import PostgresqlServer
+from tests.tools.collection_path import link_checkout
+
+CROWDS = (2, 8, 32)
+PLAYBOOKS = 4
+
+
+def main() -> int:
+    """Run both races; return 1 when something did not hold."""
+    sys.path.insert(0, str(link_checkout()))
+    rounds, seed = int(os.environ.get("ROUNDS", "1000")), int(os.environ.get("SEED", random.randrange(10**6)))
+    started = time.monotonic()
+    findings = race_at_catalogs(rounds, seed)
+    playbook_rounds = max(1, rounds // 50)
+    findings += race_playbooks(playbook_rounds)
+    for finding in findings[:50]:
+        print(finding)
+    print(
+        f"race: seed {seed}, {rounds} rounds of {'/'.join(map(str, CROWDS))} at each catalog, {playbook_rounds} of "
+        f"{PLAYBOOKS} playbooks, {time.monotonic() - started:.0f} s, {len(findings)} findings"
+    )
+    return 1 if findings else 0
+
+
+def race_at_catalogs(rounds: int, seed: int) -> list[str]:
+    """Race processes of this machine at both kinds of catalog; return what did not hold."""
+    from tests.trials.contenders import Race
+
+    found = []
+    with PostgresqlServer() as server, tempfile.TemporaryDirectory() as directory:
+        os.environ["PGPASSFILE"] = str(server.passwords)
+        for count in CROWDS:
+            server.clear()
+            for url in (f"sqlite://{directory}/{count}/catalog.sqlite", server.url):
+                started = time.monotonic()
+                with Race(url, count) as race:
+                    found += race.run(rounds, seed)
+                kind = url.partition(":")[0]
+                print(f"{kind}: {rounds} rounds of {count}: {time.monotonic() - started:.0f} s", flush=True)
+    return found
+
+
+def race_playbooks(rounds: int) -> list[str]:
+    """Race runs of ansible-playbook for a deployment; return what did not hold."""
+    from tests.integration.site import Site
+    from tests.lab import images
+    from tests.lab.controller import Controller
+    from tests.lab.hosts import LabHosts
+    from tests.trials.runs import race_runs
+
+    found = []
+    with LabHosts(2) as lab, tempfile.TemporaryDirectory() as directory:
+        site = Site(lab, Controller(Path(directory, "controller"), lab=lab))
+        site.prepare(images.ensure_image("mini"))
+        for number in range(rounds):
+            found += [f"round {number}: {problem}" for problem in race_runs(site, PLAYBOOKS)]
+            site.retire("web").require_success()
+            found += [f"round {number}: left over: {orphan}" for orphan in site.orphans()]
+        print(f"playbooks: {rounds} rounds of {PLAYBOOKS}", flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
