@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many controllers at one catalog: one wins each round, the others learn who. `python -m tests.trials.race` runs more."""
+"""Many controllers at one catalog: one wins each round, the others learn who. `make race` runs more."""
 
 from __future__ import annotations
 
