@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-.PHONY: help venv test lint types unit sanity units contract smoke-newest scenarios integration bench demo demo-clean clean
+.PHONY: help venv test lint types unit sanity units contract smoke-newest scenarios integration bench race burnin demo demo-clean clean
 
 STEP = .venv/bin/python -m tests.tools.steps
 
@@ -19,6 +19,12 @@ lint types unit sanity units contract smoke-newest scenarios integration: venv  
 
 bench: venv      ## measure against the raw tools
 	@sh tests/tools/as_root.sh .venv/bin/python -m tests.tools.bench
+
+race: venv       ## race controllers for the same things, ROUNDS=1000 times
+	@sh tests/tools/as_root.sh env $(if $(SEED),SEED=$(SEED)) $(if $(ROUNDS),ROUNDS=$(ROUNDS)) .venv/bin/python -m tests.trials.race
+
+burnin: venv     ## have eight controllers work at random for MINUTES=10
+	@sh tests/tools/as_root.sh env $(if $(SEED),SEED=$(SEED)) $(if $(MINUTES),MINUTES=$(MINUTES)) .venv/bin/python -m tests.trials.burnin
 
 demo: venv       ## build a web server master, deploy three servers, leave them running
 	@.venv/bin/python -m tests.tools.demo

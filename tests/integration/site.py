@@ -142,6 +142,11 @@ class Site:
             rows = store.execute("select name, body from object where kind = ?", (kind,)).fetchall()
         return {name: json.loads(body) for name, body in rows}
 
+    def find_all(self) -> list[tuple[str, str, int, str]]:
+        """Return all records with their revisions, read past all our code."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.controller.catalog}?mode=ro", uri=True)) as store:
+            return store.execute("select kind, name, revision, body from object order by kind, name").fetchall()
+
     def dump(self) -> list[str]:
         """Return the whole catalog as text."""
         with contextlib.closing(sqlite3.connect(f"file:{self.controller.catalog}?mode=ro", uri=True)) as store:

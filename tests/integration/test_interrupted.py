@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import typing as t
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from tests.integration.conftest import MakeSite
 from tests.integration.site import Site, make_web
 from tests.lab.commands import LabError, wait_until
+from tests.trials.runs import race_runs
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,35 @@ def test_of_the_same_deployment_one_wins_and_the_other_says_who(site: Site) -> N
     assert f"pid {first.process.pid}" in message
     first.wait().require_success()
     assert sorted(site.find("machine")) == ["web-1", "web-2"]
+
+
+def test_of_runs_that_start_together_one_wins_and_the_others_say_who(site: Site) -> None:
+    assert race_runs(site, 3) == []
+
+
+def test_a_frozen_run_that_goes_on_after_a_takeover_changes_nothing(site: Site) -> None:
+    web = make_web(count=1)
+    frozen = site.controller.start("encompass.images.deploy", encompass_deployments=[web])
+    wait_until(lambda: stage_reached(site, "assigned"), timeout_s=90, what="an assigned clone", every_s=0.02)
+    frozen.freeze()
+    assert f"pid {frozen.process.pid} " in site.deploy(web).failures[-1]["result"]["msg"]
+    end_leases(site)
+    second = site.controller.start("encompass.images.deploy", encompass_deployments=[web])
+    second.wait().require_success()
+    before = (site.find_all(), site.files(), site.domains(), site.identity("web-1"))
+    frozen.thaw()
+    late = frozen.wait()
+    assert late.returncode != 0
+    assert "took over" in late.failures[0]["result"]["msg"]
+    assert f"pid {second.process.pid} " in late.failures[-1]["result"]["msg"]
+    assert (site.find_all(), site.files(), site.domains(), site.identity("web-1")) == before
+    site.deploy(web).require_unchanged()
+
+
+def end_leases(site: Site) -> None:
+    """Have an hour pass for all leases, as the store sees it."""
+    with contextlib.closing(sqlite3.connect(site.controller.catalog, timeout=30)) as store, store:
+        store.execute("update operation set until = until - 3600 where state = 'running'")
 
 
 def test_a_server_that_never_answers_leaves_the_others_alone(site: Site) -> None:

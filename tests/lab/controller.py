@@ -113,6 +113,16 @@ class RunningPlaybook:
         """Kill the run and its workers without a word."""
         self._signal(signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """Stop the run, its workers and their connections where they are."""
+        for pid in list_family(self.process.pid):
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen run go on."""
+        for pid in list_family(self.process.pid):
+            os.kill(pid, signal.SIGCONT)
+
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
@@ -139,6 +149,16 @@ class RunningPlaybook:
     def _read(stream: t.TextIO) -> str:
         stream.seek(0)
         return stream.read()
+
+
+def list_family(pid: int) -> list[int]:
+    """List a process and all that descend from it; workers lead sessions of their own."""
+    family = [pid]
+    for member in family:
+        for path in Path(f"/proc/{member}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                family += map(int, path.read_text(encoding="ascii").split())
+    return family
 
 
 class Controller:
