@@ -11,7 +11,6 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.encompass.images.plugins.module_utils._core.errors import Conflict
-from ansible_collections.encompass.images.plugins.plugin_utils._catalog.base import BaseCatalog
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.objects import HistoryEntry, Key, Row
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.owner import current_owner
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.store import open_catalog
@@ -85,10 +84,10 @@ class Race:
         for link in self._links:
             link.send(wanted)
         answers: list[Answer] = [_receive(link) for link in self._links]
-        for link, answer in zip(self._links, answers):
-            if answer.operation and wanted.winner_stays:
+        for number, link in enumerate(self._links):
+            if answers[number].operation and wanted.winner_stays:
                 link.send("go on")
-                _receive(link)
+                answers[number] = _receive(link)
         return answers
 
 
@@ -124,16 +123,11 @@ def _contend(run: str, url: str, gate: t.Any, link: t.Any) -> None:
         gate.wait(TIMEOUT_S)
         try:
             operation = catalog.begin("assign", [wanted.prize], owner=owner, expected={wanted.prize: wanted.revision})
+            if wanted.winner_stays:
+                link.send(Answer(owner.pid, run, operation.id))
+                link.recv()
+            catalog.commit(operation.id, {wanted.prize: {"round": wanted.number}})
         except Conflict as conflict:
             link.send(Answer(owner.pid, run, refusal=str(conflict)))
-            continue
-        answer = Answer(owner.pid, run, operation.id)
-        if wanted.winner_stays:
-            link.send(answer)
-            link.recv()
-        _win(catalog, operation.id, wanted)
-        link.send(answer)
-
-
-def _win(catalog: BaseCatalog, operation_id: str, wanted: Round) -> None:
-    catalog.commit(operation_id, {wanted.prize: {"round": wanted.number}})
+        else:
+            link.send(Answer(owner.pid, run, operation.id))
