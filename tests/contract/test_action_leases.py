@@ -70,7 +70,9 @@ def test_of_many_runs_that_place_a_deployment_one_reserves_it(store, catalog):
     assert [entry.run for entry in catalog.history("machine", "web-1")] == [winner]
 
 
-@pytest.mark.parametrize(("module", "options"), [(activate, {}), (settle, {"expected": {}})])
+@pytest.mark.parametrize(
+    ("module", "options"), [(activate, {}), (settle, {"expected": {}})], ids=["activate", "settle"]
+)
 def test_a_task_prolongs_the_lease_of_its_deployment(catalog, owner, module, options):
     operation = catalog.begin("deploy", [("master", "web-server-v1")], owner=owner, lease_s=1)
 
@@ -79,7 +81,7 @@ def test_a_task_prolongs_the_lease_of_its_deployment(catalog, owner, module, opt
     assert catalog.operations("running")[0].until > operation.until + 200
 
 
-@pytest.mark.parametrize("module", [activate, settle])
+@pytest.mark.parametrize("module", [activate, settle], ids=["activate", "settle"])
 def test_a_run_that_was_taken_over_does_no_more(catalog, owner, dead, module):
     operation = catalog.begin("deploy", [("master", "web-server-v1")], owner=dead)
     catalog.commit(catalog.begin("retire", [("master", "web-server-v1")], owner=owner).id, {})
