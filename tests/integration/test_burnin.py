@@ -19,6 +19,6 @@ def test_controllers_that_meet_at_random_leave_nothing_wrong(tmp_path: Path, min
     with LabHosts(2, share_guests=True) as lab:
         site = SpanningSite(lab, Controller(tmp_path / "controller", lab=lab))
         prepare(site, mini_image)
-        burnin = Burnin(site, SEED, controllers=3, operations=4)
+        burnin = Burnin(site, SEED, controllers=3, operations=3)
         assert burnin.run() == []
         assert burnin.counts["done"] > 0

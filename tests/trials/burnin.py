@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,12 +68,8 @@ class Burnin:
         """Let them loose; return what did not hold."""
         self._lock = threading.Lock()
         self._end = time.monotonic() + self.minutes * 60
-        with Observer(self.site) as observer:
-            threads = [threading.Thread(target=self._play, args=(number,)) for number in range(self.controllers)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+        with Observer(self.site) as observer, ThreadPoolExecutor(self.controllers) as pool:
+            list(pool.map(self._play, range(self.controllers)))
         self.counts["looks"] = observer.looks
         return [*self.findings, *observer.findings, *self._close()]
 
@@ -81,7 +78,8 @@ class Burnin:
         done = 0
         while done < self.operations or time.monotonic() < self._end:
             done += 1
-            operation = self._draw(chance)
+            name = sorted(SIZES)[number % len(SIZES)] if done == 1 else chance.choice(sorted(SIZES))
+            operation = self._draw(chance, name)
             with self._lock:  # runs are numbered
                 started = self.site.controller.start(
                     f"encompass.images.{operation.playbook}",
@@ -90,11 +88,11 @@ class Burnin:
                 )
             self._judge(operation, started.wait(timeout_s=RUN_LIMIT_S))
 
-    def _draw(self, chance: random.Random) -> Operation:
+    def _draw(self, chance: random.Random, name: str) -> Operation:
         """Draw an operation that is valid for what is there now; somebody else may change that before it runs."""
-        name = chance.choice(sorted(SIZES))
-        declared = {"encompass_deployments": [make_web(name, count=chance.randint(1, SIZES[name]))]}
-        machines = sorted(name for name, body in self.site.find("machine").items() if body["deployment"] == name)
+        declared = {"encompass_deployments": [declare(name, chance.randint(1, SIZES[name]))]}
+        found = self.site.find("machine").items()
+        machines = sorted(machine for machine, body in found if body["deployment"] == name)
         machine = chance.choice(machines) if machines else None
         version = {"encompass_update": [name], "encompass_update_version": chance.randint(1, 2)}
         kinds: dict[str, tuple[int, dict[str, t.Any] | None]] = {
@@ -139,7 +137,7 @@ class Burnin:
         """Let everything come to rest, and take it away; return what is wrong with it then."""
         site, found = self.site, []
         for playbook, variables in (
-            ("deploy", {"encompass_deployments": [make_web(name, count=1) for name in SIZES]}),
+            ("deploy", {"encompass_deployments": [declare(name, 1) for name in SIZES]}),
             ("verify", {"encompass_verify_fail_on": "warning"}),
             ("retire", {"encompass_retire": list(SIZES), "encompass_retire_data": True}),
         ):
@@ -147,6 +145,11 @@ class Burnin:
             if run.returncode:
                 found.append(f"in the end, {playbook}: {[event['result'].get('msg') for event in run.failures]}")
         return [*found, *(f"left over: {orphan}" for orphan in site.orphans())]
+
+
+def declare(name: str, count: int) -> dict[str, t.Any]:
+    """Return a deployment whose servers may take their time, on a machine that boots others."""
+    return make_web(name, count=count, ready={"url": "http://{address}/", "timeout_s": 600})
 
 
 def prepare(site: Site, image: Path) -> None:
