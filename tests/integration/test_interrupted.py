@@ -110,16 +110,15 @@ def test_of_runs_that_start_together_one_wins_and_the_others_say_who(site: Site)
 
 def test_a_frozen_run_that_goes_on_after_a_takeover_changes_nothing(site: Site) -> None:
     web = make_web(count=1)
-    frozen = site.controller.start("encompass.images.deploy", encompass_deployments=[web])
-    wait_until(lambda: stage_reached(site, "assigned"), timeout_s=90, what="an assigned clone", every_s=0.02)
-    frozen.freeze()
-    assert f"pid {frozen.process.pid} " in site.deploy(web).failures[-1]["result"]["msg"]
-    end_leases(site)
-    second = site.controller.start("encompass.images.deploy", encompass_deployments=[web])
-    second.wait().require_success()
-    before = (site.find_all(), site.files(), site.domains(), site.identity("web-1"))
-    frozen.thaw()
-    late = frozen.wait()
+    first = site.controller.start("encompass.images.deploy", encompass_deployments=[web])
+    wait_for_clone(site, "assigned")
+    with first.frozen():
+        assert f"pid {first.process.pid} " in site.deploy(web).failures[-1]["result"]["msg"]
+        end_leases(site)
+        second = site.controller.start("encompass.images.deploy", encompass_deployments=[web])
+        second.wait().require_success()
+        before = (site.find_all(), site.files(), site.domains(), site.identity("web-1"))
+    late = first.wait()
     assert late.returncode != 0
     assert "took over" in late.failures[0]["result"]["msg"]
     assert f"pid {second.process.pid} " in late.failures[-1]["result"]["msg"]

@@ -113,15 +113,19 @@ class RunningPlaybook:
         """Kill the run and its workers without a word."""
         self._signal(signal.SIGKILL)
 
-    def freeze(self) -> None:
-        """Stop the run, its workers and their connections where they are."""
-        for pid in list_family(self.process.pid):
+    @contextlib.contextmanager
+    def frozen(self) -> t.Iterator[None]:
+        """Return a context in which the run, its workers and their connections stand still."""
+        family = [self.process.pid]
+        for pid in family:
             os.kill(pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let a frozen run go on."""
-        for pid in list_family(self.process.pid):
-            os.kill(pid, signal.SIGCONT)
+            family += list_children(pid)
+        try:
+            yield
+        finally:
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -151,14 +155,13 @@ class RunningPlaybook:
         return stream.read()
 
 
-def list_family(pid: int) -> list[int]:
-    """List a process and all that descend from it; workers lead sessions of their own."""
-    family = [pid]
-    for member in family:
-        for path in Path(f"/proc/{member}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                family += map(int, path.read_text(encoding="ascii").split())
-    return family
+def list_children(pid: int) -> list[int]:
+    """List the processes that a process has started; workers lead sessions of their own."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, path.read_text(encoding="ascii").split())
+    return found
 
 
 class Controller:
