@@ -77,9 +77,11 @@ class Burnin:
         chance = random.Random(f"{self.seed} {number}")
         done = 0
         while done < self.operations or time.monotonic() < self._end:
+            name = sorted(SIZES)[number % len(SIZES)]  # each is deployed before anything else
+            operation = (
+                self._draw(chance) if done else Operation("deploy", {"encompass_deployments": [declare(name, 1)]})
+            )
             done += 1
-            name = sorted(SIZES)[number % len(SIZES)] if done == 1 else chance.choice(sorted(SIZES))
-            operation = self._draw(chance, name)
             with self._lock:  # runs are numbered
                 started = self.site.controller.start(
                     f"encompass.images.{operation.playbook}",
@@ -88,8 +90,9 @@ class Burnin:
                 )
             self._judge(operation, started.wait(timeout_s=RUN_LIMIT_S))
 
-    def _draw(self, chance: random.Random, name: str) -> Operation:
+    def _draw(self, chance: random.Random) -> Operation:
         """Draw an operation that is valid for what is there now; somebody else may change that before it runs."""
+        name = chance.choice(sorted(SIZES))
         declared = {"encompass_deployments": [declare(name, chance.randint(1, SIZES[name]))]}
         found = self.site.find("machine").items()
         machines = sorted(machine for machine, body in found if body["deployment"] == name)
