@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 .PHONY: help venv test lint types unit sanity units contract smoke-newest scenarios integration bench race burnin demo demo-clean clean
+.PHONY: help venv test lint types unit sanity units contract smoke-newest scenarios integration bench crash demo demo-clean clean
 
 STEP = .venv/bin/python -m tests.tools.steps
 
@@ -25,6 +26,9 @@ race: venv       ## race controllers for the same things, ROUNDS=1000 times
 
 burnin: venv     ## have eight controllers work at random for MINUTES=10
 	@sh tests/tools/as_root.sh env $(if $(SEED),SEED=$(SEED)) $(if $(MINUTES),MINUTES=$(MINUTES)) .venv/bin/python -m tests.trials.burnin
+crash: venv      ## kill each operation at each of its steps; OPERATION=deploy,update EVERY=5 ROUNDS=3 SEED=7 narrow it
+	@sh tests/tools/as_root.sh env OPERATION="$(OPERATION)" EVERY="$(EVERY)" ROUNDS="$(ROUNDS)" SEED="$(SEED)" \
+		.venv/bin/python -m tests.trials.crash
 
 demo: venv       ## build a web server master, deploy three servers, leave them running
 	@.venv/bin/python -m tests.tools.demo

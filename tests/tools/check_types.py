@@ -11,7 +11,7 @@ import subprocess
 from tests.tools.collection_path import PROJECT, link_checkout
 
 PACKAGES = ("module_utils", "plugin_utils")
-TESTS = ("tests/lab", "tests/tools", "tests/integration")
+TESTS = ("tests/lab", "tests/tools", "tests/integration", "tests/trials")
 
 
 def main() -> int:

@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The life of one server, each operation of which is killed at chosen points: it ends as if nobody had died."""
+
+from __future__ import annotations
+
+import random
+import re
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.lab.controller import Controller, RunningPlaybook
+from tests.lab.hosts import LabHosts
+from tests.trials.crash_site import CrashSite
+from tests.trials.hooks.crash_hook import Point
+from tests.trials.operations import NEXT, Call, deploy, migrate
+
+SEED = 20261121
+"""Chooses one point for each victim; every other one is for ``make crash``."""
+
+Clone = tuple[str, str, str, t.Optional[str]]
+FIRST: Clone = ("web-server-v1", "operational", "active", "web-1")
+SECOND: Clone = ("web-server-v2", "operational", "active", "web-1")
+STANDBY: Clone = ("web-server-v1", "operational", "assigned", "web-1")
+SPENT: Clone = ("web-server-v2", "spent", "attached", "web-1")
+
+
+@dataclass(frozen=True)
+class Event:
+    """An operation, where who may be killed in it, and the clones that are there after it."""
+
+    name: str
+    call: Call
+    clones: t.Sequence[Clone]
+    controller: t.Sequence[tuple[str, int]] = ()
+    module: t.Sequence[tuple[str, int]] = ()
+    libvirtd: t.Sequence[tuple[str, int]] = ()
+
+    def choose_points(self) -> list[Point]:
+        """Return a point for each victim: a pattern, and which of the points that match."""
+        chance = random.Random(f"{SEED} {self.name}")
+        chosen = []
+        for victim in ("controller", "module", "libvirtd"):
+            points = getattr(self, victim)
+            if points:
+                pattern, number = chance.choice(points)
+                chosen.append(Point("module" if victim == "libvirtd" else victim, pattern, number, victim))
+        return chosen
+
+
+# Of two commits of a verb the first leases, and the second writes down what the module has done.
+LIFE = (
+    Event(
+        "add_master",
+        NEXT,
+        [],
+        controller=[("master before COMMIT", number) for number in range(2, 8)],
+        module=[("os.link", 1), ("os.rename", 1), ("after GuestFS.launch", 1), ("os.rename", 2)],
+    ),
+    Event(
+        "deploy",
+        deploy(),
+        [FIRST],
+        controller=[
+            ("place after COMMIT", 1),
+            *((f"{verb} before COMMIT", 2) for verb in ("clone", "assign", "attach")),
+        ],
+        module=[("clone os.rename", 1), ("customize os.rename", 1), ("after virConnect.defineXML", 1)],
+        libvirtd=[("before virConnect.defineXML", 1), ("before virDomain.create", 1), ("after virDomain.create", 1)],
+    ),
+    Event(
+        "migrate",
+        migrate(live=True),
+        [FIRST],
+        controller=[(f"migrate {when} COMMIT", number) for when in ("before", "after") for number in (1, 2)],
+        module=[("before virDomain.migrateToURI3", 1), ("after virDomain.migrateToURI3", 1)],
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, mini_image: Path) -> t.Iterator[CrashSite]:
+    with LabHosts(2, share_guests=True) as lab:
+        site = CrashSite(lab, Controller(tmp_path_factory.mktemp("site"), lab=lab))
+        site.prepare(mini_image)
+        yield site
+
+
+def list_clones(site: CrashSite) -> list[Clone]:
+    keys = ("master", "metastate", "stage", "machine")
+    return sorted(t.cast("Clone", tuple(body[key] for key in keys)) for body in site.find("clone").values())
+
+
+def test_a_life_in_which_every_operation_is_killed(site: CrashSite) -> None:
+    for event in LIFE:
+        live_through(site, event)
+        assert (event.name, list_clones(site)) == (event.name, sorted(event.clones))
+        assert (event.name, site.find_faults()) == (event.name, [])
+
+
+def live_through(site: CrashSite, event: Event) -> None:
+    """Do an operation, again and again until nobody is left to be killed in it."""
+
+    def start() -> RunningPlaybook:
+        return event.call.start(site)
+
+    for point in event.choose_points():
+        run, traces = site.watch(start, point)
+        reached = [line for line in traces[point.who] if re.search(point.pattern, line)]
+        assert (run.returncode != 0, len(reached) >= point.number) == (True, True), (event.name, point, traces)
+    site.finish(start)

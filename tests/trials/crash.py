@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kill every operation at each of its steps that change something, run it once more, and compare with a quiet run.
+
+``OPERATION=deploy,update EVERY=5 SEED=7 ROUNDS=10 .venv/bin/python -m tests.trials.crash``: only these operations,
+each fifth point of them, and ten rounds each in which it is a matter of luck when who is killed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import random
+import tempfile
+import time
+import typing as t
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.lab import images
+from tests.lab.commands import LabError
+from tests.lab.controller import Controller
+from tests.lab.hosts import LabHosts
+from tests.trials.crash_site import COUNT_ONLY, CrashSite
+from tests.trials.hooks.crash_hook import Point, kill_run
+from tests.trials.operations import OPERATIONS, Operation
+
+VICTIMS = ("controller", "module", "libvirtd")
+
+
+@dataclass
+class Figures:
+    """What a sweep has done and found."""
+
+    rounds: int = 0
+    kills: int = 0
+    findings: list[str] = field(default_factory=list)
+
+    def add(self, subject: str, problems: t.Sequence[str]) -> None:
+        """Count a round, and say what did not hold."""
+        self.rounds += 1
+        self.findings += [f"{subject}: {problem}" for problem in problems]
+        for problem in problems:
+            print(f"{subject}: {problem}", flush=True)
+
+
+class Trial:
+    """One operation on a site: what it comes by when nobody dies, and what is different when somebody does."""
+
+    def __init__(self, site: CrashSite, operation: Operation) -> None:
+        self._site, self._operation = site, operation
+        self.traces: dict[str, list[str]] = {}
+        self.state: list[str] = []
+        self.seconds = 0.0
+
+    def look(self) -> list[str]:
+        """Do the operation undisturbed, and keep what it comes by and ends with; return what is wrong even so."""
+        self._arrange()
+        watched = [Point(who, "", COUNT_ONLY, who) for who in ("controller", "module")]
+        run, self.traces = self._site.watch(self._start, *watched)
+        self.seconds = run.require_success().seconds
+        self._operation.settle(self._site)
+        self.state = self._site.describe()
+        return [f"undisturbed: {fault}" for fault in self._site.find_faults()]
+
+    def list_points(self) -> list[Point]:
+        """Return every point at which somebody can die; libvirtd dies where it is asked for something."""
+        points = [Point(who, "", n, who) for who, lines in self.traces.items() for n in range(1, len(lines) + 1)]
+        asked = [n for n, line in enumerate(self.traces["module"], 1) if " vir" in line]
+        return points + [Point("module", "", number, "libvirtd") for number in asked]
+
+    def kill_at(self, point: Point) -> tuple[bool, list[str]]:
+        """Kill at a point and run once more; return whether it was come by, and what is different."""
+        self._arrange()
+        _run, traces = self._site.watch(self._start, point)
+        return len(traces[point.who]) >= point.number, self._judge()
+
+    def kill_after(self, seconds: float, victim: str) -> tuple[bool, list[str]]:
+        """Kill after a time and run once more; return whether that ended the run, and what is different."""
+        self._arrange()
+        running = self._start()
+        time.sleep(seconds)
+        if victim == "controller":
+            kill_run(running.process.pid)
+        else:
+            name = {"module": "python3"}.get(victim, victim)
+            for host in self._site.lab.hosts:
+                host.exec("pkill", "-KILL", "-x", name, check=False)
+        done = running.wait()
+        self._site.restart_libvirtd()
+        return done.returncode != 0, self._judge()
+
+    def _arrange(self) -> None:
+        self._site.clear()
+        for call in self._operation.before:
+            call.start(self._site).wait().require_success()
+
+    def _start(self) -> t.Any:
+        return self._operation.call.start(self._site)
+
+    def _judge(self) -> list[str]:
+        """Run the operation once more; return what is different from an undisturbed run."""
+        self._site.finish(self._start)
+        self._operation.settle(self._site)
+        return [*compare(self.state, self._site.describe()), *self._site.find_faults()]
+
+
+def compare(wanted: t.Sequence[str], found: t.Sequence[str]) -> list[str]:
+    """Return what is different, with a sign for what is missing and what is too much."""
+    lines = list(difflib.unified_diff(wanted, found, "undisturbed", "found", n=2, lineterm=""))
+    return ["\n".join(lines)] if lines else []
+
+
+def sweep(trial: Trial, name: str, figures: Figures, chance: random.Random) -> None:
+    """Kill an operation at its points, each or some, and then at random times."""
+    started, every = time.monotonic(), int(os.environ.get("EVERY") or 1)
+    attempt(figures, name, lambda: (False, trial.look()))
+    points = trial.list_points()
+    chosen = points[chance.randrange(every) :: every]
+    for point in chosen:
+        line = trial.traces[point.who][point.number - 1]
+        subject = f"{name}, {point.victim} killed at {point.number} of {point.who} ({line})"
+        attempt(figures, subject, lambda point=point: trial.kill_at(point))  # type: ignore[misc]
+    for _round in range(int(os.environ.get("ROUNDS") or 3)):
+        victim, seconds = chance.choice(VICTIMS), chance.uniform(0, trial.seconds)
+        subject = f"{name}, {victim} killed after {seconds:.2f} s"
+        attempt(figures, subject, lambda after=(seconds, victim): trial.kill_after(*after))  # type: ignore[misc]
+    taken = time.monotonic() - started
+    counts = ", ".join(f"{who} {len(lines)}" for who, lines in trial.traces.items())
+    print(f"{name}: {len(chosen)} of {len(points)} points ({counts}), {taken:.0f} s", flush=True)
+
+
+def attempt(figures: Figures, subject: str, do: t.Callable[[], tuple[bool, list[str]]]) -> None:
+    """Do a round; what is raised in it is a finding as well."""
+    try:
+        killed, problems = do()
+    except (AssertionError, LabError) as exc:
+        killed, problems = True, [f"it does not get further: {exc}"]
+    figures.kills += killed
+    figures.add(subject, problems)
+
+
+def main() -> int:
+    """Sweep the operations that are asked for; end with one line of figures."""
+    seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
+    names = [name for name in os.environ.get("OPERATION", "").split(",") if name] or list(OPERATIONS)
+    figures, started = Figures(), time.monotonic()
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="encompass-crash-") as scratch, LabHosts(2, share_guests=True) as lab:
+            site = CrashSite(lab, Controller(Path(scratch) / "controller", lab=lab))
+            site.prepare(images.ensure_image("mini"))
+            sweep(Trial(site, OPERATIONS[name]), name, figures, random.Random(f"{seed} {name}"))
+    print(
+        f"crash: seed {seed}, rounds {figures.rounds}, kills {figures.kills}, "
+        f"duration {time.monotonic() - started:.0f} s, findings {len(figures.findings)}"
+    )
+    return 1 if figures.findings else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is killed in the crash sweep: each operation with what has to be there before it."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from tests.integration.site import POOL, make_web
+from tests.lab.controller import RunningPlaybook
+from tests.trials.crash_site import CrashSite, make_next
+
+# Nobody waits for a guest: what it boots is proven elsewhere, and a plug is pulled soon.
+WEB = make_web(count=1, version=1, ready=None, stop_timeout_s=1)
+DATA = [{"name": "db", "size_mib": 16, "filesystem": "ext4", "label": "data"}]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A run of ansible-playbook."""
+
+    playbook: str | list[dict[str, t.Any]]
+    variables: t.Mapping[str, t.Any] = field(default_factory=dict)
+
+    def start(self, site: CrashSite) -> RunningPlaybook:
+        playbook = f"encompass.images.{self.playbook}" if isinstance(self.playbook, str) else self.playbook
+        return site.controller.start(playbook, **self.variables)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A call that is killed and made again, what comes before it, and how to get back to where records are read."""
+
+    call: Call
+    before: tuple[Call, ...] = ()
+    settle: t.Callable[[CrashSite], None] = lambda _site: None
+
+
+def deploy(**changes: t.Any) -> Call:
+    """Return a deployment of one server."""
+    return Call("deploy", {"encompass_deployments": [{**WEB, **changes}]})
+
+
+def migrate(*, live: bool) -> Call:
+    """Return a migration of that server."""
+    return Call("migrate", {"encompass_migrate": [{"machines": ["web-1"], "live": live}]})
+
+
+# What a killed run may have left: something staged by a process that is gone, and a domain that no record names.
+_SPOIL = f"""
+set -e
+place={POOL}/.staging/clone~x~$(tr -d '\\n' </etc/machine-id | sha256sum | cut -c1-8)-0-1-1
+virsh -q list --all --name | grep -qx web-1 || exit 0
+mkdir $place
+echo left >$place/root.qcow2
+virsh -q dumpxml --inactive web-1 >/tmp/web-7.xml
+sed -i 's/web-1/web-7/; s,/clones/,/x/,; s/52:54:00:/52:54:77:/; /<uuid>/d' /tmp/web-7.xml
+virsh -q define /tmp/web-7.xml
+"""
+SPOIL = Call([{"hosts": "encompass_providers", "gather_facts": False, "tasks": [{"ansible.builtin.shell": _SPOIL}]}])
+MAINTAIN = Call("maintain", {"encompass_maintain_clone": "web-1"})
+UPDATE = Call("update", {"encompass_deployments": [WEB], "encompass_update_version": 2})
+NEXT = Call(make_next())
+OTHER = Call(make_next(function="night", version=1))
+MOVE = Call("move_catalog", {"encompass_catalog_target": "moved.sqlite"})
+
+OPERATIONS: t.Mapping[str, Operation] = {
+    "add_master": Operation(NEXT),
+    "deploy": Operation(deploy()),
+    "update": Operation(UPDATE, (deploy(), NEXT)),
+    "rollback": Operation(Call("rollback", {"encompass_rollback": ["web"]}), (deploy(), NEXT, UPDATE)),
+    "reassign": Operation(
+        Call("reassign", {"encompass_reassign": [{"machines": ["web-1"], "function": "night"}]}), (deploy(), OTHER)
+    ),
+    "migrate_live": Operation(migrate(live=True), (deploy(data=DATA),)),
+    "migrate_cold": Operation(migrate(live=False), (deploy(data=DATA),)),
+    "maintain": Operation(MAINTAIN, (deploy(),)),
+    "capture": Operation(Call("capture", {"encompass_capture": ["web-1"]}), (deploy(), MAINTAIN)),
+    "volume": Operation(deploy(data=DATA), (deploy(),)),
+    "retire": Operation(
+        Call("retire", {"encompass_retire": ["web"], "encompass_retire_data": True}), (deploy(data=DATA),)
+    ),
+    "repair": Operation(Call("verify", {"encompass_verify_repair": True}), (deploy(), SPOIL)),
+    "move_catalog": Operation(MOVE, (deploy(),), CrashSite.bring_catalog_back),
+}
