@@ -15,9 +15,9 @@ import pytest
 
 from tests.lab.controller import Controller, RunningPlaybook
 from tests.lab.hosts import LabHosts
-from tests.trials.crash_site import CrashSite
+from tests.trials.crash_site import CrashSite, make_next
 from tests.trials.hooks.crash_hook import Point
-from tests.trials.operations import NEXT, Call, deploy, migrate
+from tests.trials.operations import CAPTURE, MAINTAIN, RETIRE, UPDATE, Call, deploy, migrate
 
 SEED = 20261121
 """Chooses one point for each victim; every other one is for ``make crash``."""
@@ -26,58 +26,92 @@ Clone = tuple[str, str, str, t.Optional[str]]
 FIRST: Clone = ("web-server-v1", "operational", "active", "web-1")
 SECOND: Clone = ("web-server-v2", "operational", "active", "web-1")
 STANDBY: Clone = ("web-server-v1", "operational", "assigned", "web-1")
+MAINTAINED: Clone = ("web-server-v2", "maintenance", "active", "web-1")
 SPENT: Clone = ("web-server-v2", "spent", "attached", "web-1")
 
 
 @dataclass(frozen=True)
 class Event:
-    """An operation, where who may be killed in it, and the clones that are there after it."""
+    """An operation, the clones that are there after it, and who dies in it, one after the other.
+
+    Of each victim's points one is chosen: a pattern, and which of those that match. All of them can be come by
+    whichever was chosen before.
+    """
 
     name: str
     call: Call
     clones: t.Sequence[Clone]
-    controller: t.Sequence[tuple[str, int]] = ()
-    module: t.Sequence[tuple[str, int]] = ()
-    libvirtd: t.Sequence[tuple[str, int]] = ()
+    kills: t.Sequence[tuple[str, t.Sequence[tuple[str, int]]]] = ()
 
     def choose_points(self) -> list[Point]:
-        """Return a point for each victim: a pattern, and which of the points that match."""
+        """Return a point for each victim."""
         chance = random.Random(f"{SEED} {self.name}")
-        chosen = []
-        for victim in ("controller", "module", "libvirtd"):
-            points = getattr(self, victim)
-            if points:
-                pattern, number = chance.choice(points)
-                chosen.append(Point("module" if victim == "libvirtd" else victim, pattern, number, victim))
-        return chosen
+        chosen = [(victim, *chance.choice(points)) for victim, points in self.kills]
+        return [
+            Point("controller" if victim == "controller" else "module", pattern, number, victim)
+            for victim, pattern, number in chosen
+        ]
 
 
 # Of two commits of a verb the first leases, and the second writes down what the module has done.
 LIFE = (
     Event(
         "add_master",
-        NEXT,
+        Call(make_next(1)),  # to where the server will have moved by then
         [],
-        controller=[("master before COMMIT", number) for number in range(2, 8)],
-        module=[("os.link", 1), ("os.rename", 1), ("after GuestFS.launch", 1), ("os.rename", 2)],
+        [
+            ("module", [("os.link", 1), ("os.rename", 1), ("after GuestFS.launch", 1)]),
+            ("controller", [("master before COMMIT", number) for number in (2, 3, 4)]),
+        ],
     ),
     Event(
         "deploy",
         deploy(),
         [FIRST],
-        controller=[
-            ("place after COMMIT", 1),
-            *((f"{verb} before COMMIT", 2) for verb in ("clone", "assign", "attach")),
+        [
+            ("module", [("clone os.rename", 1), ("customize os.rename", 1)]),
+            ("libvirtd", [("before virConnect.defineXML", 1), ("after virConnect.defineXML", 1)]),
+            ("controller", [("attach before COMMIT", 2), ("activate before COMMIT", 1), ("activate before COMMIT", 2)]),
         ],
-        module=[("clone os.rename", 1), ("customize os.rename", 1), ("after virConnect.defineXML", 1)],
-        libvirtd=[("before virConnect.defineXML", 1), ("before virDomain.create", 1), ("after virDomain.create", 1)],
     ),
     Event(
         "migrate",
         migrate(live=True),
         [FIRST],
-        controller=[(f"migrate {when} COMMIT", number) for when in ("before", "after") for number in (1, 2)],
-        module=[("before virDomain.migrateToURI3", 1), ("after virDomain.migrateToURI3", 1)],
+        [
+            ("controller", [("place after COMMIT", 1), ("migrate after COMMIT", 1)]),
+            ("module", [("before virDomain.migrateToURI3", 1), ("after virDomain.migrateToURI3", 1)]),
+        ],
+    ),
+    Event(
+        "update",
+        UPDATE,
+        [STANDBY, SECOND],
+        [
+            ("module", [("after virDomain.shutdownFlags", 1), ("after virConnect.defineXML", 1)]),
+            ("libvirtd", [("before virDomain.create", 1), ("after virDomain.create", 1)]),
+            ("controller", [("activate before COMMIT", 2), ("settle before COMMIT", 1)]),
+        ],
+    ),
+    Event("maintain", MAINTAIN, [STANDBY, MAINTAINED]),
+    Event(
+        "capture",
+        CAPTURE,
+        [STANDBY, SPENT],
+        [
+            ("module", [("capture os.link", 1), ("capture os.remove root", 1)]),
+            ("controller", [("capture after COMMIT", 1), ("capture before COMMIT", 2)]),
+        ],
+    ),
+    Event(
+        "retire",
+        RETIRE,
+        [],
+        [
+            ("module", [("after virDomain.undefineFlags", 1), ("after virNetwork.update", 1)]),
+            ("controller", [("assign before COMMIT", 2), ("clone before COMMIT", 1)]),
+            ("module", [("clone os.rename", 1), ("clone os.remove", 1)]),
+        ],
     ),
 )
 

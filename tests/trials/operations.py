@@ -62,6 +62,8 @@ virsh -q define /tmp/web-7.xml
 SPOIL = Call([{"hosts": "encompass_providers", "gather_facts": False, "tasks": [{"ansible.builtin.shell": _SPOIL}]}])
 MAINTAIN = Call("maintain", {"encompass_maintain_clone": "web-1"})
 UPDATE = Call("update", {"encompass_deployments": [WEB], "encompass_update_version": 2})
+CAPTURE = Call("capture", {"encompass_capture": ["web-1"]})
+RETIRE = Call("retire", {"encompass_retire": ["web"], "encompass_retire_data": True})
 NEXT = Call(make_next())
 OTHER = Call(make_next(function="night", version=1))
 MOVE = Call("move_catalog", {"encompass_catalog_target": "moved.sqlite"})
@@ -77,11 +79,9 @@ OPERATIONS: t.Mapping[str, Operation] = {
     "migrate_live": Operation(migrate(live=True), (deploy(data=DATA),)),
     "migrate_cold": Operation(migrate(live=False), (deploy(data=DATA),)),
     "maintain": Operation(MAINTAIN, (deploy(),)),
-    "capture": Operation(Call("capture", {"encompass_capture": ["web-1"]}), (deploy(), MAINTAIN)),
+    "capture": Operation(CAPTURE, (deploy(), MAINTAIN)),
     "volume": Operation(deploy(data=DATA), (deploy(),)),
-    "retire": Operation(
-        Call("retire", {"encompass_retire": ["web"], "encompass_retire_data": True}), (deploy(data=DATA),)
-    ),
+    "retire": Operation(RETIRE, (deploy(data=DATA),)),
     "repair": Operation(Call("verify", {"encompass_verify_repair": True}), (deploy(), SPOIL)),
     "move_catalog": Operation(MOVE, (deploy(),), CrashSite.bring_catalog_back),
 }

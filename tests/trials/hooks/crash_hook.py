@@ -134,7 +134,7 @@ def find_action() -> str:
         if module.startswith(f"{_OURS}action."):
             return module.rpartition(".")[2]
         frame = frame.f_back
-    return threading.current_thread().name
+    return threading.current_thread().name.split()[0]
 
 
 def watch_module(notes: Notes) -> None:
