@@ -14,6 +14,8 @@ from ansible.utils.display import Display
 from ..module_utils._core.errors import InvalidRequest
 from ..plugin_utils._actions.base import DEPLOYMENT_LEASE_S, CatalogAction
 from ..plugin_utils._actions.snapshot import read_snapshot
+from ..plugin_utils._catalog.objects import Key
+from ..plugin_utils._catalog.owner import is_certainly_dead
 from ..plugin_utils._catalog.store import Writing
 from ..plugin_utils._planning.ledger import DataWishes, FreshNames, Ledger
 from ..plugin_utils._planning.plans import DeploymentPlan, arrange_stages, batch_by_provider
@@ -33,12 +35,16 @@ class ActionModule(CatalogAction):
         views = {name: ProviderView.parse(name, seen) for name, seen in sorted(self.read_observed().items())}
         if not views:
             raise InvalidRequest("place", "no provider was observed", remedy="Run discover on the providers first.")
-        catalog_uuid = self.catalog.uuid
+        catalog_uuid, left = self.catalog.uuid, self._find_left()
         with self.catalog.transaction() as tx:
             fresh = FreshNames(catalog_uuid, tx.next_number, lambda: str(uuid.uuid4()))
             plans = scenario.plan(Ledger(read_snapshot(tx), views, fresh, self._read_wishes()))
             before = tx.get_some([key for plan in plans for key in plan.rows])
-            operations = [self._reserve(tx, plan, scenario.verb_of(plan)) for plan in plans if not plan.settled]
+            operations = [
+                self._reserve(tx, plan, scenario.verb_of(plan), left.get(plan.name, ()) if plan.settled else ())
+                for plan in plans
+                if not plan.settled or plan.name in left
+            ]
         for line in describe_plans(plans):
             Display().display(line)
         diff = [
@@ -86,7 +92,17 @@ class ActionModule(CatalogAction):
         retire = boolean(self._task.args.get("retire_data", False))
         return DataWishes(retire, [str(name) for name in self.get_list("recreate_data")])
 
-    def _reserve(self, tx: Writing, plan: DeploymentPlan, verb: str) -> str:
+    def _find_left(self) -> dict[str, list[Key]]:
+        """Return what killed runs hold, by deployment; where nothing is left to do, settle looks and releases it."""
+        left: dict[str, list[Key]] = {}
+        now = self.catalog.now()
+        for operation in self.catalog.operations("running"):
+            if operation.until < now or is_certainly_dead(operation.owner):
+                for name in (name for kind, name in operation.targets if kind == "deployment"):
+                    left.setdefault(name, []).extend(operation.targets)
+        return left
+
+    def _reserve(self, tx: Writing, plan: DeploymentPlan, verb: str, left: t.Collection[Key]) -> str:
         """Write the plan's rows and lease what it works on; return the operation's id, "" when there is no work."""
         owner = self.run_owner()
         known = tx.get("deployment", plan.name)
@@ -94,6 +110,7 @@ class ActionModule(CatalogAction):
         # The deployment first: when another run has it, that is what this run has to be told.
         tx.put("deployment", plan.name, body, verb=verb, owner=owner)
         tx.put_all(plan.rows, verb="place", owner=owner)
-        if len(plan.targets) == 1 and plan.body is not None:
+        if len(plan.targets) == 1 and plan.body is not None and not left:
             return ""
-        return tx.begin(verb, plan.targets, owner=owner, lease_s=DEPLOYMENT_LEASE_S).id
+        targets = dict.fromkeys([*plan.targets, *tx.get_some(left)])
+        return tx.begin(verb, list(targets), owner=owner, lease_s=DEPLOYMENT_LEASE_S).id

@@ -15,9 +15,9 @@ import pytest
 
 from tests.lab.controller import Controller, RunningPlaybook
 from tests.lab.hosts import LabHosts
-from tests.trials.crash_site import CrashSite, make_next
+from tests.trials.crash_site import CrashSite
 from tests.trials.hooks.crash_hook import Point
-from tests.trials.operations import CAPTURE, MAINTAIN, RETIRE, UPDATE, Call, deploy, migrate
+from tests.trials.operations import CAPTURE, MAINTAIN, NEXT, RETIRE, UPDATE, Call, deploy, migrate
 
 SEED = 20261121
 """Chooses one point for each victim; every other one is for ``make crash``."""
@@ -57,7 +57,7 @@ class Event:
 LIFE = (
     Event(
         "add_master",
-        Call(make_next(1)),  # to where the server will have moved by then
+        NEXT,
         [],
         [
             ("module", [("os.link", 1), ("os.rename", 1), ("after GuestFS.launch", 1)]),

@@ -195,8 +195,8 @@ def _make_anonymous(text: str) -> str:
     return text
 
 
-def make_next(provider: int = 0, **changes: t.Any) -> list[dict[str, t.Any]]:
-    """Return the play that adds the next version, or another function, on one provider."""
-    master = {**MASTER, "version": 2, "source": "/srv/shared/next.qcow2", **changes}
-    hosts, role = f"encompass_providers[{provider}]", "encompass.images.add_master"
-    return [{"hosts": hosts, "gather_facts": False, "vars": {"encompass_masters": [master]}, "roles": [role]}]
+def make_next(**changes: t.Any) -> list[dict[str, t.Any]]:
+    """Return the play that adds the next version, or another function."""
+    variables = {"encompass_masters": [{**MASTER, "version": 2, "source": "/srv/shared/next.qcow2", **changes}]}
+    role = "encompass.images.add_master"
+    return [{"hosts": "encompass_providers", "gather_facts": False, "vars": variables, "roles": [role]}]
