@@ -14,7 +14,7 @@ from ansible.utils.display import Display
 from ..module_utils._core.errors import InvalidRequest
 from ..plugin_utils._actions.base import DEPLOYMENT_LEASE_S, CatalogAction
 from ..plugin_utils._actions.snapshot import read_snapshot
-from ..plugin_utils._catalog.objects import Key
+from ..plugin_utils._catalog.objects import Body, Key
 from ..plugin_utils._catalog.owner import is_certainly_dead
 from ..plugin_utils._catalog.store import Writing
 from ..plugin_utils._planning.ledger import DataWishes, FreshNames, Ledger
@@ -41,7 +41,7 @@ class ActionModule(CatalogAction):
             plans = scenario.plan(Ledger(read_snapshot(tx), views, fresh, self._read_wishes()))
             before = tx.get_some([key for plan in plans for key in plan.rows])
             operations = [
-                self._reserve(tx, plan, scenario.verb_of(plan), left.get(plan.name, ()) if plan.settled else ())
+                self._reserve(tx, plan, scenario.verb_of(plan), left.get(plan.name, ()))
                 for plan in plans
                 if not plan.settled or plan.name in left
             ]
@@ -107,10 +107,20 @@ class ActionModule(CatalogAction):
         owner = self.run_owner()
         known = tx.get("deployment", plan.name)
         body = plan.body if plan.body is not None else known.body if known else {"members": []}
+        leaving = _list_leaving(tx, plan, known.body if known else {})
         # The deployment first: when another run has it, that is what this run has to be told.
-        tx.put("deployment", plan.name, body, verb=verb, owner=owner)
+        tx.put("deployment", plan.name, {**body, "leaving": leaving} if leaving else body, verb=verb, owner=owner)
         tx.put_all(plan.rows, verb="place", owner=owner)
-        if len(plan.targets) == 1 and plan.body is not None and not left:
-            return ""
-        targets = dict.fromkeys([*plan.targets, *tx.get_some(left)])
-        return tx.begin(verb, list(targets), owner=owner, lease_s=DEPLOYMENT_LEASE_S).id
+        targets = plan.targets
+        if len(targets) == 1 and plan.body is not None:
+            if not left:
+                return ""
+            targets = list(dict.fromkeys([*targets, *tx.get_some(left)]))
+        return tx.begin(verb, targets, owner=owner, lease_s=DEPLOYMENT_LEASE_S).id
+
+
+def _list_leaving(tx: Writing, plan: DeploymentPlan, known: Body) -> list[str]:
+    """Return the clones to be deleted, and those that an earlier run was about to delete when it had no server left."""
+    earlier = [("clone", name) for name in known.get("leaving") or ()]
+    homeless = [row.name for row in tx.get_some(earlier).values() if row.body["machine"] is None]
+    return sorted({*plan.leaving, *homeless})

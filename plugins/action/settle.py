@@ -64,12 +64,14 @@ class ActionModule(CatalogAction):
     def _settle(self, operation: Operation) -> Problems:
         name = next(name for kind, name in operation.targets if kind == "deployment")
         machines = self.catalog.find("machine", deployment=name)
-        bodies: dict[Key, Body | None] = {}
+        bodies = self._drop_leaving(name)
         problems: Problems = {}
         if operation.verb == "retire":
-            if not machines:
+            left = self._list_leaving(name)
+            if not machines and not left:
                 bodies[("deployment", name)] = None
             problems = {row.name: f"server {row.body['server']} is still there" for row in machines}
+            problems.update({clone: f"clone {clone} is still there" for clone in left})
             kept = [row for row in self.catalog.find("volume", deployment=name) if self._has_failed(row.body)]
             problems.update({row.name: row.body["last_error"]["msg"] for row in kept})
         else:
@@ -81,6 +83,21 @@ class ActionModule(CatalogAction):
                     problems[row.name] = data or _describe_problem(row.body["clone"], clone, "active")
         self.catalog.commit(operation.id, bodies)
         return problems
+
+    def _list_leaving(self, deployment: str) -> list[str]:
+        """Return the clones that were to be deleted with their servers and are still there."""
+        record = self.catalog.get("deployment", deployment)
+        leaving = (record.body.get("leaving") or ()) if record else ()
+        return [name for _kind, name in self.catalog.get_some([("clone", name) for name in leaving])]
+
+    def _drop_leaving(self, deployment: str) -> dict[Key, Body | None]:
+        """Return the deployment's record without the clones that are gone; nothing when it named none."""
+        record = self.catalog.get("deployment", deployment)
+        if record is None or "leaving" not in record.body:
+            return {}
+        left = self._list_leaving(deployment)
+        body = {key: value for key, value in record.body.items() if key != "leaving"}
+        return {("deployment", deployment): {**body, "leaving": left} if left else body}
 
     def _has_failed(self, body: Body) -> bool:
         """Tell whether something failed on a clone or data volume in these very operations, though it is there."""

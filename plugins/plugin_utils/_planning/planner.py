@@ -40,7 +40,7 @@ def plan_deployment(ledger: Ledger, request: DeploymentRequest) -> DeploymentPla
             members.append(plan_known(ledger, request, known[server], inputs))
         else:
             members.append(newcomers.plan_member(server))
-    members += plan_remains(ledger, request.name, request.servers)
+    members += plan_leavings(ledger, request.name) + plan_remains(ledger, request.name, request.servers)
     body = new_deployment_record(request, master, inputs)
     update = snapshot.deployments.get(request.name, {}).get("update")
     return conclude(ledger, request.name, members, {**body, "update": update} if update else body)
@@ -49,7 +49,7 @@ def plan_deployment(ledger: Ledger, request: DeploymentRequest) -> DeploymentPla
 def plan_retirement(ledger: Ledger, name: str) -> DeploymentPlan:
     """Plan to take a whole deployment away; one that is gone already needs nothing."""
     members = [plan_surplus(ledger, machine) for machine in ledger.machines_of(name).values()]
-    return conclude(ledger, name, members + plan_remains(ledger, name, ()), None)
+    return conclude(ledger, name, [*members, *plan_leavings(ledger, name), *plan_remains(ledger, name, ())], None)
 
 
 def conclude(ledger: Ledger, name: str, members: list[MemberPlan], body: Body | None) -> DeploymentPlan:
@@ -101,6 +101,20 @@ def plan_surplus(ledger: Ledger, machine_name: str) -> MemberPlan:
         spares=tuple(sorted(set(spares) - {draft.clone})),
         vacates=list_vacated(ledger, machine_name),
     )
+
+
+def plan_leavings(ledger: Ledger, deployment: str) -> list[MemberPlan]:
+    """Plan to delete clones whose servers an earlier run took away, which then did not get further."""
+    members = []
+    for name in (ledger.snapshot.deployments.get(deployment) or {}).get("leaving") or ():
+        clone = ledger.snapshot.clones.get(name)
+        if clone is not None and clone["machine"] is None:
+            draft = MemberPlan(
+                name, "retire", clone["provider"], "", name, clone["master"], (), ("its server is gone",)
+            )
+            is_seen = draft.provider in ledger.views
+            members.append(dataclasses.replace(draft, verbs=("delete",)) if is_seen else wait_for_provider(draft))
+    return members
 
 
 def _verbs_against_domain(ledger: Ledger, draft: MemberPlan) -> tuple[str, ...]:

@@ -126,6 +126,12 @@ class DeploymentPlan:
         volumes = dict.fromkeys(name for member in busy for names in member.data.values() for name in names)
         return [*keys, *(("clone", name) for name in clones), *(("volume", name) for name in volumes)]
 
+    @property
+    def leaving(self) -> list[str]:
+        """The clones that go with their servers: the deployment's record names them until they are gone."""
+        retired = [member for member in self.members if member.action == "retire"]
+        return sorted({name for member in retired for name in (member.clone, *member.spares) if name})
+
 
 # What the modules of these verbs call their items; the other modules are given machines.
 _ON_CLONES = ("clone", "delete", "customize")

@@ -34,6 +34,27 @@ def test_new_servers_are_spread_and_get_all_verbs() -> None:
     assert all(member.estimated_bytes > 0 for member in plan.members)
 
 
+def test_clones_are_named_until_they_are_gone_since_nothing_else_leads_to_them_without_their_server() -> None:
+    world = World()
+    world.deploy(count=1)
+    (leaving,) = world.retire().leaving
+    (machine,) = world.rows.machines
+    provider = world.rows.clones[leaving]["provider"]
+    world.remove_machine(machine)
+    world.rows.deployments["web"]["leaving"] = [leaving, "web-server-v1-gone"]
+    for plan in (world.retire(), world.plan(count=0)):
+        assert actions(plan) == {leaving: ("retire", ("delete",))}
+        assert (plan.settled, plan.leaving, plan.targets) == (
+            False,
+            [leaving],
+            [("deployment", "web"), ("clone", leaving)],
+        )
+    del world.seen[provider]
+    unseen = world.retire()
+    assert (actions(unseen), unseen.leaving) == ({leaving: ("wait", ())}, [])
+    assert unseen.body == world.rows.deployments["web"]
+
+
 def test_packed_servers_share_a_provider() -> None:
     plan = World().plan(count=3, placement={"strategy": "pack"})
     assert {member.provider for member in plan.members} == {"hv1"}

@@ -175,6 +175,13 @@ class World:
         del self.rows.machines[member.machine]
         del self.rows.clones[member.clone]
 
+    def remove_machine(self, name: str) -> None:
+        """Let a machine go, and its clone be nobody's."""
+        machine = self.rows.machines.pop(name)
+        seen = self.seen[machine["provider"]]
+        seen["domains"] = [domain for domain in seen["domains"] if domain["name"] != name]
+        self.rows.clones[machine["clone"]].update(machine=None, stage="unassigned")
+
     def _switch(self, member: MemberPlan, *, attach: bool) -> None:
         """Prepare a server's next clone, and have its machine serve that."""
         clone, served = self.rows.clones[member.clone], self.rows.clones[member.served]
