@@ -34,7 +34,7 @@ SPENT: Clone = ("web-server-v2", "spent", "attached", "web-1")
 class Event:
     """An operation, the clones that are there after it, and who dies in it, one after the other.
 
-    Of each victim's points one is chosen: a pattern, and which of those that match. All of them can be come by
+    Of each victim's points one is chosen: a pattern, and which of those that match. All of them are passed,
     whichever was chosen before.
     """
 

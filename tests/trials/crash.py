@@ -46,7 +46,7 @@ class Figures:
 
 
 class Trial:
-    """One operation on a site: what it comes by when nobody dies, and what is different when somebody does."""
+    """One operation on a site: what it passes when nobody dies, and what is different when somebody does."""
 
     def __init__(self, site: CrashSite, operation: Operation) -> None:
         self._site, self._operation = site, operation
@@ -55,7 +55,7 @@ class Trial:
         self.seconds = 0.0
 
     def look(self) -> list[str]:
-        """Do the operation undisturbed, and keep what it comes by and ends with; return what is wrong even so."""
+        """Do the operation undisturbed, and keep what it passes and ends with; return what is wrong even so."""
         self._arrange()
         watched = [Point(who, "", COUNT_ONLY, who) for who in ("controller", "module")]
         run, self.traces = self._site.watch(self._start, *watched)
@@ -71,7 +71,7 @@ class Trial:
         return points + [Point("module", "", number, "libvirtd") for number in asked]
 
     def kill_at(self, point: Point) -> tuple[bool, list[str]]:
-        """Kill at a point and run once more; return whether it was come by, and what is different."""
+        """Kill at a point and run once more; return whether it was passed, and what is different."""
         self._arrange()
         _run, traces = self._site.watch(self._start, point)
         return len(traces[point.who]) >= point.number, self._judge()

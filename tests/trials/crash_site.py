@@ -74,7 +74,7 @@ class CrashSite(SpanningSite):
         return self.lab.shared / "trial"
 
     def watch(self, start: t.Callable[[], RunningPlaybook], *points: Point) -> tuple[PlaybookRun, dict[str, list[str]]]:
-        """Run something under an order; return the run, and by what it came, for each who was watched."""
+        """Run something under an order; return the run, and the points passed, for each who was watched."""
         traces = {point.who: self.trial / f"{point.who}.trace" for point in points}
         for trace in traces.values():
             trace.write_text("", encoding="utf-8")
