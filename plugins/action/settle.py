@@ -12,7 +12,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ..module_utils._core.errors import NotFound
 from ..plugin_utils._actions.base import DEPLOYMENT_LEASE_S, CatalogAction
 from ..plugin_utils._actions.data_disks import list_data_disks
-from ..plugin_utils._catalog.objects import Body, Key, Operation
+from ..plugin_utils._catalog.objects import Body, Key, Operation, Row
 
 Problems = dict[str, str]
 """Machine (or clone or data volume without one) -> what is wrong, in a sentence."""
@@ -71,7 +71,7 @@ class ActionModule(CatalogAction):
             if not machines and not left:
                 bodies[("deployment", name)] = None
             problems = {row.name: f"server {row.body['server']} is still there" for row in machines}
-            problems.update({clone: f"clone {clone} is still there" for clone in left})
+            problems.update({row.name: f"clone {row.name} is still there" for row in left if not row.body["machine"]})
             kept = [row for row in self.catalog.find("volume", deployment=name) if self._has_failed(row.body)]
             problems.update({row.name: row.body["last_error"]["msg"] for row in kept})
         else:
@@ -84,18 +84,18 @@ class ActionModule(CatalogAction):
         self.catalog.commit(operation.id, bodies)
         return problems
 
-    def _list_leaving(self, deployment: str) -> list[str]:
+    def _list_leaving(self, deployment: str) -> list[Row]:
         """Return the clones that were to be deleted with their servers and are still there."""
         record = self.catalog.get("deployment", deployment)
         leaving = (record.body.get("leaving") or ()) if record else ()
-        return [name for _kind, name in self.catalog.get_some([("clone", name) for name in leaving])]
+        return list(self.catalog.get_some([("clone", name) for name in leaving]).values())
 
     def _drop_leaving(self, deployment: str) -> dict[Key, Body | None]:
         """Return the deployment's record without the clones that are gone; nothing when it named none."""
         record = self.catalog.get("deployment", deployment)
         if record is None or "leaving" not in record.body:
             return {}
-        left = self._list_leaving(deployment)
+        left = [row.name for row in self._list_leaving(deployment)]
         body = {key: value for key, value in record.body.items() if key != "leaving"}
         return {("deployment", deployment): {**body, "leaving": left} if left else body}
 
