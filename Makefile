@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 .PHONY: help venv test lint types unit sanity units contract smoke-newest scenarios integration bench race burnin demo demo-clean clean
 .PHONY: help venv test lint types unit sanity units contract smoke-newest scenarios integration bench crash demo demo-clean clean
+.PHONY: help venv test lint types unit sanity units contract smoke-newest scenarios integration faults bench demo demo-clean clean
 
 STEP = .venv/bin/python -m tests.tools.steps
 
@@ -17,6 +18,9 @@ test: venv       ## run every check and test; the better part of an hour on two 
 
 lint types unit sanity units contract smoke-newest scenarios integration: venv  ## run one step of make test
 	@$(STEP) $@
+
+faults: venv     ## fail every single write of every operation; half an hour
+	@FAULTS=all .venv/bin/pytest -q tests/contract/test_faults.py
 
 bench: venv      ## measure against the raw tools
 	@sh tests/tools/as_root.sh .venv/bin/python -m tests.tools.bench

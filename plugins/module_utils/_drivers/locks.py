@@ -19,6 +19,7 @@ import time
 import typing as t
 
 from .._core.errors import EncompassError, StillRunning
+from .._core.os_errors import explain_os_error
 
 LOCK_FILE = pathlib.Path("/run/lock/encompass-images.lock")
 WAIT_S = 20.0
@@ -30,8 +31,11 @@ def hold_objects(
 ) -> t.Iterator[dict[str, EncompassError]]:
     """Hold the objects' locks; yield the errors of those that somebody else still holds after ``wait_s``."""
     path = lock_file or LOCK_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise explain_os_error(f"{kind} {', '.join(names)}", "lock it", exc) from exc
     try:
         deadline = time.monotonic() + wait_s
         busy: dict[str, EncompassError] = {}

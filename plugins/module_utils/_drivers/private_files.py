@@ -13,6 +13,8 @@ import shutil
 import tempfile
 import typing as t
 
+from .._core.os_errors import explain_os_error
+
 _PREFIX = "encompass-private-"
 _MEMORY = "/dev/shm"  # noqa: S108 - the directories below it are made with mode 0700 and a random name
 
@@ -26,7 +28,10 @@ def private_directory() -> t.Iterator[pathlib.Path]:
     _remove_leftovers()
     home = _MEMORY if pathlib.Path(_MEMORY).is_dir() else None
     process = f"{_namespace()}-{os.getpid()}-"
-    directory = pathlib.Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{process}", dir=home))
+    try:
+        directory = pathlib.Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{process}", dir=home))
+    except OSError as exc:
+        raise explain_os_error("the provider's memory", "make a private directory", exc) from exc
     try:
         yield directory
     finally:

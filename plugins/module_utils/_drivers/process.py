@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import typing as t
 
-from .._core.errors import NoSpace, ToolFailed, Unsupported
+from .._core.errors import ToolFailed, Unsupported
+from .._core.os_errors import explain_os_error, explain_tool_error
 
 # A killed module must not leave its tools at work: setpriv (util-linux) has the kernel end them with us.
 _WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
@@ -71,11 +72,13 @@ def run_tool(
     stdin: bytes | None = None,
     env: t.Mapping[str, str] | None = None,
     limits: ToolLimits | None = None,
+    is_silent: bool = False,
 ) -> str:
     """Run a tool to its end and return its standard output.
 
     Raises :class:`Unsupported` when it is not installed, :class:`NoSpace` when it met a full disk, and
-    :class:`ToolFailed` (with the last line it printed) when it failed or took longer than ``timeout_s``.
+    :class:`ToolFailed` (with the last line it printed) when it failed or took longer than ``timeout_s``. One that
+    ``is_silent`` when all is well has also failed when it complained.
     """
     command = find_tool(argv, subject, limits)
     environment = {**os.environ, "LC_ALL": "C", **(env or {})}
@@ -93,10 +96,18 @@ def run_tool(
             )
         )
     except subprocess.TimeoutExpired as exc:
-        raise ToolFailed(subject, f"{argv[0]} did not end within {timeout_s:g} s and was stopped") from exc
-    if done.returncode != 0:
-        raise _explain_failure(subject, argv[0], done.returncode, done.stderr.decode(errors="replace"))
+        problem = f"{argv[0]} did not end within {timeout_s:g} s and was stopped"
+        raise ToolFailed(subject, problem, remedy="See what slows the provider down and run again.") from exc
+    except OSError as exc:
+        raise explain_os_error(subject, f"start {argv[0]}", exc) from exc
+    printed = done.stderr.decode(errors="replace")
+    if done.returncode != 0 or (is_silent and _holds_complaint(printed)):
+        raise explain_tool_error(subject, f"{argv[0]} failed (exit {done.returncode})", printed)
     return done.stdout.decode(errors="replace")
+
+
+def _holds_complaint(printed: str) -> bool:
+    return any(line.strip() and " warning: " not in line for line in printed.splitlines())
 
 
 def find_tool(argv: t.Sequence[str], subject: str, limits: ToolLimits | None = None) -> list[str]:
@@ -107,11 +118,3 @@ def find_tool(argv: t.Sequence[str], subject: str, limits: ToolLimits | None = N
             subject, f"the program {argv[0]} is not installed here", remedy="Run encompass.images.hypervisor."
         )
     return [*_WITH_PARENT, *(limits.to_argv() if limits else ()), tool, *argv[1:]]
-
-
-def _explain_failure(subject: str, tool: str, code: int, stderr: str) -> ToolFailed | NoSpace:
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    last = lines[-1] if lines else "it printed no reason"
-    if "No space left on device" in stderr or "Disk quota exceeded" in stderr:
-        return NoSpace(subject, f"{tool} met a full disk", remedy="Free room in the pool and run again.")
-    return ToolFailed(subject, f"{tool} failed (exit {code}): {last[:300]}")

@@ -87,4 +87,5 @@ def _run(
     for path in paths:
         if not path.startswith("/"):
             raise InvalidRequest(subject, f"the path {path!r} is not absolute", remedy="Give an absolute path.")
-    return run_tool(["qemu-img", *arguments], subject=subject, timeout_s=timeout_s, limits=limits)
+    # qemu-img 7.2 only complains when the last of an image's tables cannot be written, and exits with 0.
+    return run_tool(["qemu-img", *arguments], subject=subject, timeout_s=timeout_s, limits=limits, is_silent=True)

@@ -37,9 +37,11 @@ def explained(subject: str, action: str) -> t.Iterator[None]:
 
 def ensure_layout(pool: str, subject: str) -> None:
     """Make the pool's own directories where they lack; the pool itself must be there."""
-    if not pathlib.Path(pool).is_dir():
-        raise NotFound(subject, f"the pool's directory {pool} is not there", remedy="Run encompass.images.hypervisor.")
     with explained(subject, "prepare the pool"):
+        if not pathlib.Path(pool).is_dir():
+            raise NotFound(
+                subject, f"the pool's directory {pool} is not there", remedy="Run encompass.images.hypervisor."
+            )
         for name, mode in _MODES.items():
             directory = pathlib.Path(pool, name)
             if not directory.is_dir():
@@ -49,8 +51,8 @@ def ensure_layout(pool: str, subject: str) -> None:
 
 def count_free_bytes(path: str, subject: str) -> int:
     """Return what is free for us on the file system that holds ``path``, or that will hold it once it is made."""
-    nearest = next(place for place in (pathlib.Path(path), *pathlib.Path(path).parents) if place.exists())
     with explained(subject, "see how much room there is"):
+        nearest = next(place for place in (pathlib.Path(path), *pathlib.Path(path).parents) if place.exists())
         status = os.statvfs(nearest)
     return status.f_bavail * status.f_frsize
 

@@ -29,7 +29,7 @@ from .._core.migration import (
 )
 from .._core.steps import Step
 from .._core.transfer import MANIFEST, FileEntry, Manifest, SendFiles, ShipmentSeen, plan_sending
-from .._drivers import image_files, parcels
+from .._drivers import image_files, parcels, volumes
 from .._drivers.libvirt_migration import MigratingHost, MigrationLimits, open_migrating_host
 from .parallel import perform_each
 from .requests import collect_by_name
@@ -133,7 +133,7 @@ class SendVerb(MoveVerb):
         peer, pool = self._peers.require(step.to), name_arrival(step.parcel)
         peer.open_arrival(pool, step.parcel.arrival)
         sent = [self._send_file(peer, step, entry) for entry in step.files]
-        with tempfile.TemporaryFile() as stream:
+        with volumes.explained(f"machine {name}", "send its manifest"), tempfile.TemporaryFile() as stream:
             stream.write(json.dumps(Manifest(tuple(sent)).to_record()).encode())
             stream.flush()
             peer.upload(pool, MANIFEST, stream.fileno(), limit_s=self._limits.limit_s)
@@ -141,7 +141,8 @@ class SendVerb(MoveVerb):
     def _send_file(self, peer: MigratingHost, step: SendFiles, entry: FileEntry) -> FileEntry:
         path, subject = f"{step.parcel.directory}/{entry.path}", f"{step.parcel.kind} {step.parcel.name}"
         digest = image_files.hash_file(path, subject)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with volumes.explained(subject, "send it"):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             peer.upload(name_arrival(step.parcel), entry.flat_name, descriptor, limit_s=self._limits.limit_s)
         finally:

@@ -112,10 +112,13 @@ class SqliteCatalog(BaseCatalog):
                 migrate(connection, self._migrations)
                 if isinstance(self._original, BaseCatalog):
                     _copy_catalog(self._original, connection)
+                # Closing does it too, and says nothing when the disk is full: the file would get its name without them.
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             with contextlib.suppress(FileExistsError):
                 os.link(unfinished, self._path)
         finally:
-            Path(unfinished).unlink()
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
 
     def _copy_migrated(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         """Return a store of an older release as it would be now; reading must not write, so the copy is in memory.
@@ -141,7 +144,7 @@ class SqliteCatalog(BaseCatalog):
             yield
         except OSError as exc:
             problem = f"cannot be made or opened: {exc.strerror or type(exc).__name__}"
-            raise StoreUnavailable(self._describe(), problem, remedy="Check the path and its permissions.") from exc
+            raise StoreUnavailable(self._describe(), problem, remedy=_find_remedy(problem)) from exc
         except SchemaMismatch as exc:
             raise StoreUnavailable(self._describe(), str(exc), remedy=exc.remedy) from exc
 
@@ -179,14 +182,17 @@ def _find_remedy(problem: str) -> str:
     for part, remedy in _REMEDIES.items():
         if part in problem:
             return remedy
-    return "Check the file, its directory and the file system below."
+    return "Check the path, its permissions and the file system below."
 
 
 _REMEDIES = {
+    "No space left": "Free some space on its file system, then run the play again.",
     "full": "Free some space on its file system, then run the play again; nothing was changed.",
     "locked": f"Somebody has kept it locked for more than {_BUSY_TIMEOUT_S:.0f} s; end that process, then try again.",
     "not a database": "The file is something else: choose another path.",
     "malformed": "Restore it from a backup.",
-    "readonly": "Make the file and its directory writable for this user.",
+    "readonly": "Make the file and its directory writable for this user; see whether their file system is full.",
+    "I/O error": "See whether its file system is full, else look for errors of the disk in the kernel log.",
+    "Input/output error": "Look for errors of the disk in the kernel log, then run the play again.",
     "unable to open": "Check that the path can be read and written by this user.",
 }

@@ -121,7 +121,9 @@ def migrate(connection: sqlite3.Connection, migrations: t.Sequence[str] = MIGRAT
         connection.execute(f"PRAGMA user_version = {len(migrations)}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        # SQLite has rolled back by itself after some errors, such as a full disk.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
 
 

@@ -14,7 +14,10 @@ from ansible_collections.encompass.images.plugins.module_utils._core.errors impo
     NotFound,
     ToolFailed,
 )
-from ansible_collections.encompass.images.plugins.module_utils._core.os_errors import explain_os_error
+from ansible_collections.encompass.images.plugins.module_utils._core.os_errors import (
+    explain_os_error,
+    explain_tool_error,
+)
 from ansible_collections.encompass.images.plugins.module_utils._core.pool_layout import (
     check_object_name,
     check_pool_path,
@@ -58,16 +61,35 @@ def test_room():
 
 
 @pytest.mark.parametrize(
-    ("number", "error"),
+    ("number", "error", "remedy"),
     [
-        (errno.ENOSPC, NoSpace),
-        (errno.EDQUOT, NoSpace),
-        (errno.ENOENT, NotFound),
-        (errno.EIO, ToolFailed),
-        (errno.EROFS, ToolFailed),
+        (errno.ENOSPC, NoSpace, "Free room"),
+        (errno.EDQUOT, NoSpace, "Free room"),
+        (errno.ENOENT, NotFound, "is mounted"),
+        (errno.EIO, ToolFailed, "kernel log"),
+        (errno.EROFS, ToolFailed, "mount it writable"),
+        (errno.EACCES, ToolFailed, "Put that right"),
     ],
 )
-def test_the_systems_errors_become_ours(number, error):
+def test_the_systems_errors_become_ours(number, error, remedy):
     explained = explain_os_error("clone x", "write it", OSError(number, "why", "/pool/a"))
     assert explained.__class__ is error
     assert explained.problem == "cannot write it (/pool/a): why"
+    assert remedy in explained.remedy
+
+
+@pytest.mark.parametrize(
+    ("printed", "error", "problem", "remedy"),
+    [
+        ("cp: a: Input/output error\n\n", ToolFailed, "cp failed: cp: a: Input/output error", "kernel log"),
+        ("cp: a: No space left on device\ncp: gave up", NoSpace, "cp failed: cp: gave up", "Free room"),
+        ("cp: a: Read-only file system", ToolFailed, "cp failed: cp: a: Read-only file system", "writable"),
+        ("", ToolFailed, "cp failed: it printed no reason", "Put that right"),
+        ("a" * 400 + ": why", ToolFailed, f"cp failed: {'a' * 150} ... {'a' * 145}: why", "Put that right"),
+    ],
+)
+def test_what_a_tool_prints_becomes_an_error_with_its_reason(printed, error, problem, remedy):
+    explained = explain_tool_error("clone x", "cp failed", printed)
+    assert explained.__class__ is error
+    assert explained.problem == problem
+    assert remedy in explained.remedy
