@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.encompass.images.plugins.module_utils._drivers import volumes
 
+from tests.contract.guests import Clone, make_master
 from tests.tools.collection_path import link_checkout
 from tests.trials.faults import FailingDisk, Fault, Workshop
 from tests.trials.writes import OPERATIONS, Operation, Scene, is_finished
@@ -139,3 +140,18 @@ def test_a_fault_at_any_call_is_told_and_leaves_nothing_half_made(
     chosen = faults if TRIES_ALL else random.Random(operation.name).sample(faults, min(len(faults), 2 * SAMPLED))
     wrong = [text for text in map(trial.try_fault, chosen) if text]
     assert not wrong, f"{len(wrong)} of {len(chosen)} faults (of {trial.calls} calls):\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("number", [3, 6, 12, 24] if TRIES_ALL else [6])
+def test_a_disk_that_fails_below_an_opened_guest_is_told(bench: Bench, number: int, tmp_path: Path) -> None:
+    clone = Clone.make(tmp_path / "clones", "web-v1-1", make_master(tmp_path))
+    item = {"name": "words", "type": "file", "path": "/etc/words", "content": "x" * 300_000}
+    options = {"clones": [clone.entry([item])], "timeout_s": 600}
+    bench.disk.fail(clone.volume, Fault(number, errno.EIO, is_lasting=True))
+    result = bench.workshop.run("customize", options).result
+    assert bench.disk.heal().failed
+    [said] = result["objects"]
+    assert (said["failed"], said["subject"], bool(said["remedy"])) == (True, "clone web-v1-1", True), said
+    again = bench.workshop.run("customize", options).result
+    assert not again["failed"], again
+    assert (clone.extract(tmp_path) / "etc/words").read_text() == "x" * 300_000

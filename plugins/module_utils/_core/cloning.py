@@ -104,7 +104,9 @@ def _check_base(request: CloneRequest, volume: VolumeRequest, base: BaseSeen | N
         return
     if base is None:
         raise NotFound(
-            subject, f"the file of its master is not there: {volume.base.path}", remedy="Import the master again."
+            subject,
+            f"the file of its master is not there: {volume.base.path}",
+            remedy="See whether its pool is mounted, else run encompass.images.add_master.",
         )
     if base.digest != volume.base.digest:
         raise MasterChanged(

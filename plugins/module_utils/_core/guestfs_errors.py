@@ -31,7 +31,10 @@ def explain_guestfs_error(subject: str, error: RuntimeError) -> EncompassError:
         return ToolFailed(
             subject, "libguestfs could not start its appliance", remedy="Run libguestfs-test-tool there to see why."
         )
-    return ToolFailed(subject, f"libguestfs failed: {lines[0][:300]}")
+    # The appliance's kernel makes a file system read-only when it cannot write to it.
+    is_disk = any(words in str(error) for words in ("Input/output error", "Read-only file system"))
+    place = "for errors of the pool's disk in the provider's kernel log" if is_disk else "at its disk"
+    return ToolFailed(subject, f"libguestfs failed: {lines[0][:300]}", remedy=f"Look {place} and run again.")
 
 
 def says_not_there(error: RuntimeError) -> bool:

@@ -83,7 +83,7 @@ def _explain_by_code(subject: str, code: int, reason: str) -> EncompassError:
         return Unsupported(subject, f"libvirt cannot do this here ({reason})")
     if code in _EXISTS:
         return Conflict(subject, reason)
-    return ToolFailed(subject, f"libvirt failed: {reason}")
+    return ToolFailed(subject, f"libvirt failed: {reason}", remedy="See libvirt's log on the provider and run again.")
 
 
 def _shorten(message: str) -> str:

@@ -35,6 +35,7 @@ None when nothing more can be found out, so that all fail; else the batch is tri
 
 _PR_SET_PDEATHSIG = 1
 _MOST_ATTEMPTS = 3
+_REMEDY = "See whether its pool is full or its disk fails, and run again."
 
 
 @dataclasses.dataclass
@@ -139,12 +140,12 @@ def _settle(
     """Return what of an ended child's batch is to be tried again; the rest has its results."""
     left = child.left
     if child.begun is not None:
-        results[child.begun] = ToolFailed(describe(child.begun), child.reason, remedy="Look at its disk and run again.")
+        results[child.begun] = ToolFailed(describe(child.begun), child.reason, remedy=_REMEDY)
         left = [name for name in left if name != child.begun]
     elif left and len(left) == len(child.batch.names):
         culprits = diagnose(left, child.reason) if child.batch.attempt < _MOST_ATTEMPTS else None
         if culprits is None:
-            results.update({name: ToolFailed(describe(name), child.reason) for name in left})
+            results.update({name: ToolFailed(describe(name), child.reason, remedy=_REMEDY) for name in left})
             return []
         results.update(culprits)
         left = [name for name in left if name not in culprits]

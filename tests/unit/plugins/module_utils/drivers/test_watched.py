@@ -97,10 +97,11 @@ class TestABatchThatDoesNotBegin:
 
     def test_without_a_culprit_all_fail_with_the_reason(self) -> None:
         results = run(["a", "locked"], serve=self.serve)
-        assert {str(result) for result in results.values()} == {
-            "clone a: it did not start",
-            "clone locked: it did not start",
+        assert {(result.subject, result.problem) for result in results.values()} == {
+            ("clone a", "it did not start"),
+            ("clone locked", "it did not start"),
         }
+        assert all(result.remedy for result in results.values())
 
     def test_it_is_not_tried_for_ever(self) -> None:
         calls = []
