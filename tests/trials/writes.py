@@ -210,8 +210,9 @@ def _prepare_catalog(place: Path) -> Options:
     return options
 
 
-# SQLite's own words; where it cannot make a file of its own beside the store, it takes the store for read-only.
-_CATALOG: t.Any = {"names": "catalog ", "look": look_at_records, "words": ("disk I/O error", "readonly database")}
+# SQLite's own words; where it cannot make a file of its own beside the store, it cannot open or write that either.
+_WORDS = ("disk I/O error", "readonly database", "unable to open")
+_CATALOG: t.Any = {"names": "catalog ", "look": look_at_records, "words": _WORDS}
 
 OPERATIONS = (
     Operation("clone by overlay", "clone", lambda place: _prepare_clone(place, method="overlay")),

@@ -117,7 +117,7 @@ class SqliteCatalog(BaseCatalog):
             with contextlib.suppress(FileExistsError):
                 os.link(unfinished, self._path)
         finally:
-            for suffix in ("", "-wal", "-shm"):
+            for suffix in ("", "-journal", "-wal", "-shm"):
                 Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
 
     def _copy_migrated(self, connection: sqlite3.Connection) -> sqlite3.Connection:
@@ -194,5 +194,5 @@ _REMEDIES = {
     "readonly": "Make the file and its directory writable for this user; see whether their file system is full.",
     "I/O error": "See whether its file system is full, else look for errors of the disk in the kernel log.",
     "Input/output error": "Look for errors of the disk in the kernel log, then run the play again.",
-    "unable to open": "Check that the path can be read and written by this user.",
+    "unable to open": "Check that the path can be read and written by this user; see whether its file system is full.",
 }
