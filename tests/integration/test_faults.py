@@ -72,7 +72,7 @@ FAULTS: dict[str, tuple[str, Change, Change, tuple[str, ...]]] = {
     "frozen": ("planned", freeze_pool, unmount_pool, ("clone web-server-v1", "stage it", "Read-only", "writable")),
     "gone": ("planned", unmount_pool, mount_pool, ("clone web-server-v1", "master is not there", "is mounted")),
     "mute": ("unassigned", stop_libvirtd, start_libvirtd, ("libvirt does not listen at", "Start libvirtd")),
-    "far": ("planned", LabHost.partition, LabHost.heal, ("Failed to connect to the host via ssh",)),
+    "far": ("planned", LabHost.partition, LabHost.heal, ("host", "ssh")),
 }
 
 
