@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 TRIES_ALL = os.environ.get("FAULTS") == "all"
-SAMPLED = 6
+SAMPLED = 12
 WORDS = {errno.ENOSPC: ("full", "No space left"), errno.EIO: ("Input/output error", "I/O error")}
 
 
@@ -137,7 +137,9 @@ def test_a_fault_at_any_call_is_told_and_leaves_nothing_half_made(
         for is_lasting in (False, True)
         for number in range(1, count + 1)
     ]
-    chosen = faults if TRIES_ALL else random.Random(operation.name).sample(faults, min(len(faults), 2 * SAMPLED))
+    sample = random.Random(operation.name).sample(faults, min(len(faults), SAMPLED))
+    last = [Fault(count, error) for error, count in trial.calls.items()]
+    chosen = faults if TRIES_ALL else [*sample, *last]
     wrong = [text for text in map(trial.try_fault, chosen) if text]
     assert not wrong, f"{len(wrong)} of {len(chosen)} faults (of {trial.calls} calls):\n" + "\n".join(wrong)
 
