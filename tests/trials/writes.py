@@ -41,7 +41,8 @@ def _describe(path: Path) -> tuple[int, str]:
     mode = path.lstat().st_mode
     if not path.is_file():
         return mode, ""
-    return mode, hashlib.sha256(_PASSING.sub(b"", path.read_bytes())).hexdigest()
+    content = path.read_bytes()
+    return mode, hashlib.sha256(_PASSING.sub(b"", content) if path.suffix == ".json" else content).hexdigest()
 
 
 def look_at_originals(place: Path) -> Scene:
@@ -222,7 +223,10 @@ OPERATIONS = (
     Operation("import two volumes", "master", _prepare_several, "master web-v1"),
     Operation("make a data volume", "volume", _prepare_volume, "volume web-1.db"),
     Operation(
-        "make a raw data volume", "volume", lambda place: _prepare_volume(place, format="raw"), "volume web-1.db"
+        "make a raw data volume",
+        "volume",
+        lambda place: _prepare_volume(place, format="raw", size_mib=3),
+        "volume web-1.db",
     ),
     Operation("grow a data volume", "volume", _prepare_growth, "volume web-1.db"),
     Operation("receive a machine", "migrate", _prepare_arrival, "machine web-1", prepare_again=_send),
