@@ -1,9 +1,7 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-.PHONY: help venv test lint types unit sanity units contract smoke-newest scenarios integration bench race burnin demo demo-clean clean
-.PHONY: help venv test lint types unit sanity units contract smoke-newest scenarios integration bench crash demo demo-clean clean
-.PHONY: help venv test lint types unit sanity units contract smoke-newest scenarios integration faults bench demo demo-clean clean
+.PHONY: help venv test lint types unit sanity units contract smoke-newest integration race crash faults burnin bench demo demo-clean clean
 
 STEP = .venv/bin/python -m tests.tools.steps
 
@@ -13,26 +11,27 @@ help:            ## show this list
 venv:            ## install the Debian packages and .venv
 	@sh tests/tools/set_up.sh
 
-test: venv       ## run every check and test; the better part of an hour on two cores
+test: venv       ## run every check and test; an hour on two cores
 	@$(STEP)
 
-lint types unit sanity units contract smoke-newest scenarios integration: venv  ## run one step of make test
+lint types unit sanity units contract smoke-newest integration: venv  ## run one step of make test
 	@$(STEP) $@
+
+race: venv       ## race controllers for the same things, ROUNDS=1000 times
+	@sh tests/tools/as_root.sh env ROUNDS="$(ROUNDS)" SEED="$(SEED)" .venv/bin/python -m tests.trials.race
+
+crash: venv      ## kill each operation at each of its steps; OPERATION=deploy,update EVERY=5 ROUNDS=3 SEED=7 narrow it
+	@sh tests/tools/as_root.sh env OPERATION="$(OPERATION)" EVERY="$(EVERY)" ROUNDS="$(ROUNDS)" SEED="$(SEED)" \
+		.venv/bin/python -m tests.trials.crash
 
 faults: venv     ## fail every single write of every operation; half an hour
 	@FAULTS=all .venv/bin/pytest -q tests/contract/test_faults.py
 
+burnin: venv     ## have eight controllers work at random for MINUTES=10
+	@sh tests/tools/as_root.sh env MINUTES="$(MINUTES)" SEED="$(SEED)" .venv/bin/python -m tests.trials.burnin
+
 bench: venv      ## measure against the raw tools
 	@sh tests/tools/as_root.sh .venv/bin/python -m tests.tools.bench
-
-race: venv       ## race controllers for the same things, ROUNDS=1000 times
-	@sh tests/tools/as_root.sh env $(if $(SEED),SEED=$(SEED)) $(if $(ROUNDS),ROUNDS=$(ROUNDS)) .venv/bin/python -m tests.trials.race
-
-burnin: venv     ## have eight controllers work at random for MINUTES=10
-	@sh tests/tools/as_root.sh env $(if $(SEED),SEED=$(SEED)) $(if $(MINUTES),MINUTES=$(MINUTES)) .venv/bin/python -m tests.trials.burnin
-crash: venv      ## kill each operation at each of its steps; OPERATION=deploy,update EVERY=5 ROUNDS=3 SEED=7 narrow it
-	@sh tests/tools/as_root.sh env OPERATION="$(OPERATION)" EVERY="$(EVERY)" ROUNDS="$(ROUNDS)" SEED="$(SEED)" \
-		.venv/bin/python -m tests.trials.crash
 
 demo: venv       ## build a web server master, deploy three servers, leave them running
 	@.venv/bin/python -m tests.tools.demo

@@ -20,7 +20,7 @@ def main() -> int:
     environment = {**os.environ, "MYPYPATH": str(link_checkout())}
     codes = [
         subprocess.run([mypy, *packages], cwd=PROJECT, env=environment, check=False).returncode,
-        subprocess.run([mypy, "--follow-imports=silent", *TESTS], cwd=PROJECT, check=False).returncode,
+        subprocess.run([mypy, "--follow-imports=silent", *TESTS], cwd=PROJECT, env=environment, check=False).returncode,
     ]
     return max(codes)
 

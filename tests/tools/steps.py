@@ -4,20 +4,22 @@
 """Run the steps of `make test`, or those that are named, and close with one line: `N passed, N failed`.
 
 A step of pytest counts its tests, any other step counts as one. The steps after a failed one run all the same. Guests
-mostly wait for one another, so one step with guests runs beside all others; what it prints comes in the end.
+mostly wait for one another, so two steps run at a time; what one of several prints comes when it has ended.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import typing as t
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from xml.etree import ElementTree
 
 from tests.tools.collection_path import PROJECT, link_checkout
@@ -28,22 +30,19 @@ BIN = PROJECT / ".venv/bin"
 
 @dataclass(frozen=True)
 class Step:
-    """One step: its commands run in order, all of them; `pytest` holds what pytest runs, and what it leaves out.
-
-    Steps that are `aside` run beside the others, and print to a file.
-    """
+    """One step, or a part of one: its commands run in order, all of them; `pytest` holds what pytest runs."""
 
     name: str
     commands: tuple[tuple[str, ...], ...] = ()
     pytest: tuple[str, ...] = ()
     limit_min: int = 20
     root: bool = False
-    aside: bool = False
+    part: str = ""
 
     @property
-    def log(self) -> Path:
-        """Where a step that is aside prints to."""
-        return RESULTS / f"{self.name}.log"
+    def title(self) -> str:
+        """Return how the step is called among others; the name of a file as well."""
+        return f"{self.name}-{self.part}" if self.part else self.name
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,11 @@ class Outcome:
 
     def describe(self) -> str:
         """Return the outcome as a line."""
-        return f"{'FAILED' if self.failed else 'ok':8}{self.step.name:16}{self.taken_s:7.0f} s"
+        return f"{'FAILED' if self.failed else 'ok':8}{self.step.title:32}{self.taken_s:7.0f} s"
 
 
 INTERRUPTED = threading.Event()
+PRINTING = threading.Lock()
 RUNNING: list[subprocess.Popen[bytes]] = []
 """What is to be ended then."""
 
@@ -69,9 +69,16 @@ def ansible_test(*arguments: str) -> tuple[str, ...]:
     return (f"{BIN}/python", "-m", "tests.tools.ansible_test", *arguments)
 
 
-SCENARIOS = tuple(f"tests/integration/test_{name}.py" for name in ("update", "capture", "migrate"))
-"""So many that both lanes end at about the same time."""
+def list_parts() -> Iterator[Step]:
+    """Return the files of the integration tests as parts of one step, the long ones first."""
+    parts = sorted(path.stem.removeprefix("test_") for path in (PROJECT / "tests/integration").glob("test_*.py"))
+    for part in sorted(parts, key=lambda part: part not in LONG):
+        yield Step("integration", pytest=(f"tests/integration/test_{part}.py",), root=True, part=part)
 
+
+LONG = ("burnin", "capture", "crashes", "deploy", "interrupted", "migrate", "secrets", "update")
+
+# in this order: what fails soon, what takes long, what fills the gap in the end
 STEPS = (
     Step(
         "lint",
@@ -86,19 +93,12 @@ STEPS = (
     ),
     Step("types", ((f"{BIN}/python", "-m", "tests.tools.check_types"),)),
     Step("unit", pytest=("tests/unit",)),
-    Step("sanity", (ansible_test("sanity"),)),
-    # the oldest Python of a provider, and the one of the control node; the newest has a step of its own
-    Step("units", (ansible_test("units", "--python", "3.9"), ansible_test("units", "--python", "3.11"))),
     Step("contract", pytest=("tests/contract",), limit_min=50),
+    *list_parts(),
+    Step("sanity", (ansible_test("sanity"),)),
+    # the oldest Python of a provider; that of the control node runs "unit", and the newest has a step of its own
+    Step("units", (ansible_test("units", "--python", "3.9"),)),
     Step("smoke-newest", ((f"{BIN}/python", "-m", "tests.tools.smoke_newest"),)),
-    Step("scenarios", pytest=SCENARIOS, limit_min=50, root=True),
-    Step(
-        "integration",
-        pytest=("tests/integration", *(f"--ignore={path}" for path in SCENARIOS)),
-        limit_min=80,
-        root=True,
-        aside=True,
-    ),
 )
 
 
@@ -108,50 +108,48 @@ def main(names: list[str]) -> int:
         raise SystemExit(f"unknown steps: {', '.join(sorted(unknown))}")
     RESULTS.mkdir(parents=True, exist_ok=True)
     chosen = [step for step in STEPS if not names or step.name in names]
+    run = run_step if len(chosen) == 1 else run_among_others
     with ThreadPoolExecutor(max_workers=2) as lanes:
-        ran = [lanes.submit(run_lane, [step for step in chosen if step.aside is aside]) for aside in (False, True)]
+        ran = [lanes.submit(run, step) for step in chosen]
         try:
-            outcomes = {outcome.step: outcome for lane in ran for outcome in lane.result()}
+            outcomes = [step.result() for step in ran]
         except BaseException:
             INTERRUPTED.set()
             for process in list(RUNNING):
                 end(process)
             raise
-    for step in chosen:
-        if step.aside:
-            print(f"\n=== {step.name}\n{step.log.read_text(encoding='utf-8', errors='replace')}")
-    print("\n" + "\n".join(outcomes[step].describe() for step in chosen))
-    passed, failed = (sum(getattr(outcome, part) for outcome in outcomes.values()) for part in ("passed", "failed"))
+    print("\n" + "\n".join(outcome.describe() for outcome in outcomes))
+    passed, failed = (sum(getattr(outcome, part) for outcome in outcomes) for part in ("passed", "failed"))
     print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
 
 
-def run_lane(steps: list[Step]) -> list[Outcome]:
-    """Run steps one after the other."""
-    outcomes = []
-    for step in steps:
-        if INTERRUPTED.is_set():
-            break
-        started = time.monotonic()
-        print(f"\n=== {step.name}{': beside the others' if step.aside else ''}", flush=True)
-        step.log.unlink(missing_ok=True)
-        outcomes.append(Outcome(step, *run_step(step), time.monotonic() - started))
-    return outcomes
+def run_among_others(step: Step) -> Outcome:
+    """Run a step, then print all that it said at once."""
+    log = RESULTS / f"{step.title}.log"
+    with log.open("wb", buffering=0) as output:
+        outcome = run_step(step, output)
+    with PRINTING:
+        print(f"\n=== {step.title}\n{log.read_text(encoding='utf-8', errors='replace')}", flush=True)
+    return outcome
 
 
-def run_step(step: Step) -> tuple[int, int]:
-    """Return how many parts of the step passed and failed."""
+def run_step(step: Step, output: t.BinaryIO = sys.stdout.buffer) -> Outcome:
+    """Run a step, or what of it is possible before somebody interrupts all of them."""
+    started = time.monotonic()
     if step.pytest:
-        return run_pytest(step)
-    codes = [run_command(command, step) for command in step.commands]
-    return (0, 1) if any(codes) else (1, 0)
+        passed, failed = run_pytest(step, output)
+    else:
+        failed = int(any([run_command(command, step, output) for command in step.commands]))
+        passed = 1 - failed
+    return Outcome(step, passed, failed, time.monotonic() - started)
 
 
-def run_pytest(step: Step) -> tuple[int, int]:
+def run_pytest(step: Step, output: t.BinaryIO) -> tuple[int, int]:
     """Run the step's tests; a run that ends badly without a failed test counts as one failure."""
-    results = RESULTS / f"{step.name}.xml"
+    results = RESULTS / f"{step.title}.xml"
     results.unlink(missing_ok=True)
-    code = run_command((f"{BIN}/pytest", "-q", "--durations=10", f"--junitxml={results}", *step.pytest), step)
+    code = run_command((f"{BIN}/pytest", "-q", "--durations=5", f"--junitxml={results}", *step.pytest), step, output)
     passed = failed = 0
     if results.exists():
         for suite in ElementTree.parse(results).getroot().iter("testsuite"):
@@ -161,40 +159,43 @@ def run_pytest(step: Step) -> tuple[int, int]:
     return passed, failed or (1 if code else 0)
 
 
-def run_command(command: tuple[str, ...], step: Step) -> int:
+def run_command(command: tuple[str, ...], step: Step, output: t.BinaryIO) -> int:
     """Run one command of a step; end it and all it started at the step's time limit."""
+    if INTERRUPTED.is_set():
+        return 1
     argv = ["sh", "tests/tools/as_root.sh", *command] if step.root else list(command)
     # some tools call others of theirs by name
     tools = {"PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_COLLECTIONS_PATH": str(link_checkout())}
-    environment = {**os.environ, **tools, "NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1"}
-    with step.log.open("ab") if step.aside else open(sys.stdout.fileno(), "ab", closefd=False) as output:
-        output.write(f"$ {' '.join(command)}\n".replace(f"{PROJECT}/", "").encode())
-        output.flush()
-        process = subprocess.Popen(
-            argv,
-            cwd=PROJECT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        RUNNING.append(process)
-        try:
-            return process.wait(timeout=step.limit_min * 60)
-        except subprocess.TimeoutExpired:
-            output.write(f"{step.name}: not done within {step.limit_min} minutes\n".encode())
-            return 1
-        finally:
-            end(process)
-            RUNNING.remove(process)
+    output.write(f"$ {' '.join(command)}\n".replace(f"{PROJECT}/", "").encode())
+    output.flush()
+    process = subprocess.Popen(
+        argv,
+        cwd=PROJECT,
+        env={**os.environ, **tools, "NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    RUNNING.append(process)
+    try:
+        return process.wait(timeout=step.limit_min * 60)
+    except subprocess.TimeoutExpired:
+        end(process)
+        output.write(f"{step.title}: not done within {step.limit_min} minutes\n".encode())
+        return 1
+    finally:
+        end(process)
+        RUNNING.remove(process)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a command, and all that it started, unless it has ended."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
+    """End a command, and all that it started, unless it has ended; pytest says where it was, and cleans up."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=60)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ class Burnin:
         }
         possible = {kind: (weight, given) for kind, (weight, given) in kinds.items() if given is not None}
         kind = chance.choices(list(possible), [weight for weight, _given in possible.values()])[0]
-        return Operation(kind, t.cast("dict[str, t.Any]", possible[kind][1]), check=chance.random() < 0.2)
+        return Operation(kind, possible[kind][1], check=chance.random() < 0.2)
 
     def _can_go_back(self, name: str) -> bool:
         machines = self.site.find("machine")
@@ -171,7 +171,7 @@ def main() -> int:
     from tests.lab import images
     from tests.lab.hosts import LabHosts
 
-    minutes, seed = float(os.environ.get("MINUTES", "10")), int(os.environ.get("SEED", random.randrange(10**6)))
+    minutes, seed = float(os.environ.get("MINUTES") or 10), int(os.environ.get("SEED") or random.randrange(10**6))
     started = time.monotonic()
     with LabHosts(2, share_guests=True) as lab, tempfile.TemporaryDirectory() as directory:
         site = SpanningSite(lab, Controller(Path(directory, "controller"), lab=lab))

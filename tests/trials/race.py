@@ -26,7 +26,7 @@ PLAYBOOKS = 4
 def main() -> int:
     """Run both races; return 1 when something did not hold."""
     sys.path.insert(0, str(link_checkout()))
-    rounds, seed = int(os.environ.get("ROUNDS", "1000")), int(os.environ.get("SEED", random.randrange(10**6)))
+    rounds, seed = int(os.environ.get("ROUNDS") or 1000), int(os.environ.get("SEED") or random.randrange(10**6))
     started = time.monotonic()
     findings = race_at_catalogs(rounds, seed)
     playbook_rounds = max(1, rounds // 50)

@@ -12,12 +12,13 @@ import contextlib
 import typing as t
 from pathlib import Path
 
+import ansible_collections.encompass.images.plugins.module_utils._drivers.seed_disk as seed_disks
 from ansible_collections.encompass.images.plugins.module_utils._core.customization_journal import Notebook
 from ansible_collections.encompass.images.plugins.module_utils._core.disk_passes import CHUNK_BYTES
 from ansible_collections.encompass.images.plugins.module_utils._core.errors import EncompassError
 from ansible_collections.encompass.images.plugins.module_utils._core.guest_files import FILE, FileState
-from ansible_collections.encompass.images.plugins.module_utils._drivers import seed_disk, sparse_copies
 from ansible_collections.encompass.images.plugins.module_utils._drivers.private_files import private_directory
+from ansible_collections.encompass.images.plugins.module_utils._drivers.sparse_copies import open_copy
 from ansible_collections.encompass.images.plugins.module_utils._drivers.undo import UndoStore
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.owner import current_owner
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.sqlite import SqliteCatalog
@@ -40,7 +41,7 @@ def write_seed(path: str, files: dict[str, str]) -> Answer:
 
     def work() -> None:
         with private_directory() as directory:
-            seed_disk.write_seed(path, files, directory, subject="clone web-v1-1")
+            seed_disks.write_seed(path, files, directory, subject="clone web-v1-1")
 
     return _answering(work)
 
@@ -61,7 +62,7 @@ def copy_sparsely(path: str) -> Answer:
     """Write the copy of a disk, chunk by chunk."""
 
     def work() -> None:
-        with sparse_copies.open_copy(Path(path), 3 * CHUNK_BYTES, "clone web-v1-1") as copy:
+        with open_copy(Path(path), 3 * CHUNK_BYTES, "clone web-v1-1") as copy:
             copy.write(0, b"a" * CHUNK_BYTES)
             copy.write(2, bytes(CHUNK_BYTES // 2) + b"b" * (CHUNK_BYTES // 2))
             copy.verify()

@@ -26,7 +26,7 @@ def main(collections: str) -> None:
     sys.path.insert(0, collections)
     importlib.import_module(_TASKS)
     importlib.import_module("ansible.module_utils.basic")
-    locks = importlib.import_module(f"{_COLLECTION}.module_utils._drivers.locks")
+    locks: t.Any = importlib.import_module(f"{_COLLECTION}.module_utils._drivers.locks")
     with tempfile.TemporaryDirectory() as folder:
         locks.LOCK_FILE = Path(folder, "lock")  # ours alone: other tests have objects of the same names
         for line in sys.stdin:
