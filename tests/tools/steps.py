@@ -20,6 +20,7 @@ import typing as t
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from xml.etree import ElementTree
 
 from tests.tools.collection_path import PROJECT, link_checkout
@@ -44,6 +45,14 @@ class Step:
         """Return how the step is called among others; the name of a file as well."""
         return f"{self.name}-{self.part}" if self.part else self.name
 
+    @property
+    def log(self) -> Path:
+        """Where a step among others prints to."""
+        return RESULTS / f"{self.title}.log"
+
+    def read_log(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -61,6 +70,7 @@ class Outcome:
 
 INTERRUPTED = threading.Event()
 PRINTING = threading.Lock()
+LAST_WORDS = 3000
 RUNNING: list[subprocess.Popen[bytes]] = []
 """What is to be ended then."""
 
@@ -120,6 +130,9 @@ def main(names: list[str]) -> int:
             for process in list(RUNNING):
                 end(process)
             raise
+    for outcome in outcomes if len(chosen) > 1 else ():
+        if outcome.failed:
+            print(f"\n=== once more, the end of {outcome.step.title}\n{outcome.step.read_log()[-LAST_WORDS:]}")
     print("\n" + "\n".join(outcome.describe() for outcome in outcomes))
     passed, failed = (sum(getattr(outcome, part) for outcome in outcomes) for part in ("passed", "failed"))
     print(f"{passed} passed, {failed} failed", flush=True)
@@ -128,11 +141,10 @@ def main(names: list[str]) -> int:
 
 def run_among_others(step: Step) -> Outcome:
     """Run a step, then print all that it said at once."""
-    log = RESULTS / f"{step.title}.log"
-    with log.open("wb", buffering=0) as output:
+    with step.log.open("wb", buffering=0) as output:
         outcome = run_step(step, output)
     with PRINTING:
-        print(f"\n=== {step.title}\n{log.read_text(encoding='utf-8', errors='replace')}", flush=True)
+        print(f"\n=== {step.title}\n{step.read_log()}", flush=True)
     return outcome
 
 

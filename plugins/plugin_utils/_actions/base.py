@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 
 from ansible.plugins.action import ActionBase
@@ -14,7 +13,7 @@ from ansible.plugins.loader import lookup_loader
 from ...module_utils._core.errors import EncompassError
 from .._catalog.connect import connect_catalog
 from .._catalog.objects import Owner
-from .._catalog.owner import current_owner
+from .._catalog.owner import current_owner, find_run
 from .._catalog.store import Catalog
 from .._planning.texts import parse_list
 
@@ -73,7 +72,7 @@ class CatalogAction(ActionBase):  # type: ignore[misc]
 
     def run_owner(self) -> Owner:
         """Return the owner of what lasts over tasks: the process of the whole run."""
-        return current_owner(pid=os.getppid(), run=self._describe_run())
+        return current_owner(pid=find_run(), run=self._describe_run())
 
     def task_owner(self) -> Owner:
         """Return the owner of what lasts for this task: its worker process."""

@@ -16,6 +16,8 @@ import threading
 import typing as t
 from pathlib import Path
 
+from .._catalog.owner import find_run
+
 _LOOK_EVERY_S = 0.5
 _TASKS = Path("/proc/self/task")
 
@@ -24,7 +26,7 @@ _TASKS = Path("/proc/self/task")
 def end_with_run() -> t.Iterator[None]:
     """While inside: once the parent process is gone, end the children (the connections), then this process."""
     left = threading.Event()
-    watch = threading.Thread(target=_watch, args=(left, os.getppid()), name="lifeline", daemon=True)
+    watch = threading.Thread(target=_watch, args=(left, find_run()), name="lifeline", daemon=True)
     watch.start()
     try:
         yield

@@ -11,6 +11,7 @@ import time
 import typing as t
 
 from ...module_utils._core.errors import Conflict, EncompassError
+from .owner import find_run
 from .store import Catalog
 
 # A child forked in the middle of a call into the store's library would inherit its locks for ever.
@@ -30,7 +31,7 @@ class Heartbeat:
         self._operation_id = operation_id
         self._lease_s = lease_s
         self._end = time.monotonic() + max_s
-        self._parent = os.getppid()
+        self._run_pid = find_run()
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"lease {operation_id}", daemon=True)
         self.lost: EncompassError | None = None
@@ -45,7 +46,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._left.wait(self._lease_s / 3):
-            if time.monotonic() > self._end or os.getppid() != self._parent or not self._renew():
+            if time.monotonic() > self._end or os.getppid() != self._run_pid or not self._renew():
                 return
 
     def _renew(self) -> bool:

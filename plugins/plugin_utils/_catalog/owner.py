@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import getpass
+import multiprocessing
 import os
 import platform
 import re
@@ -42,6 +43,12 @@ def current_owner(pid: int | None = None, run: str | None = None) -> Owner:
         user=_read_user(),
         run=run or _guess_run(),
     )
+
+
+def find_run() -> int:
+    """Return the pid of the run that forked this worker, also when it is gone: the kernel names who adopted us then."""
+    parent = multiprocessing.parent_process()
+    return os.getppid() if parent is None or parent.pid is None else parent.pid
 
 
 def is_certainly_dead(owner: Owner) -> bool:

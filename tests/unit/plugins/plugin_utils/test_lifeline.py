@@ -15,16 +15,21 @@ from pathlib import Path
 import pytest
 from ansible_collections.encompass.images.plugins.plugin_utils._actions.lifeline import end_with_run
 
-# A run that forks a worker, which leads a session of its own and waits for a connection.
+# A run that forks a worker, which leads a session of its own and waits for a connection, perhaps after its run's end.
 RUN = """
-import os, subprocess, sys, time
+import multiprocessing, os, subprocess, sys, time
 from ansible_collections.encompass.images.plugins.plugin_utils._actions.lifeline import end_with_run
-if os.fork() == 0:
+
+def work():
     os.setsid()
+    connection = subprocess.Popen(["sleep", "60"])
+    print(os.getpid(), connection.pid, flush=True)
+    while "late" in sys.argv and os.getppid() == multiprocessing.parent_process().pid:
+        time.sleep(0.01)
     with end_with_run():
-        connection = subprocess.Popen(["sleep", "60"])
-        print(os.getpid(), connection.pid, flush=True)
         connection.wait()
+
+multiprocessing.get_context("fork").Process(target=work).start()
 time.sleep(60)
 """
 
@@ -38,9 +43,10 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
-def test_a_worker_ends_with_its_run_and_takes_its_connection_along() -> None:
+@pytest.mark.parametrize("when", ["in time", "late"])
+def test_a_worker_ends_with_its_run_and_takes_its_connection_along(when: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", RUN],
+        [sys.executable, "-c", RUN, when],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
