@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -30,6 +29,14 @@ UsePAM no
 PasswordAuthentication no
 """
 
+# Makes of root the user nobody, in a mount namespace of its own, where nobody may do what the server's sudoers say.
+_BE_NOBODY = """\
+#!/bin/sh
+mount --bind {folder}/sudoers /etc/sudoers
+exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -c "$SSH_ORIGINAL_COMMAND"
+"""
+SUDOERS = "nobody ALL=(root) NOPASSWD: ALL\n"
+
 
 @dataclasses.dataclass(frozen=True)
 class Sshd:
@@ -42,6 +49,10 @@ class Sshd:
     @property
     def identity_file(self) -> str:
         return str(self.folder / "key")
+
+    @property
+    def nobodys_file(self) -> str:
+        return str(self.folder / "nobody")
 
     @property
     def known_hosts(self) -> str:
@@ -60,12 +71,16 @@ def _list_children(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def running_sshd(folder: Path) -> t.Iterator[Sshd]:
-    """Run an sshd that lets root in with a key."""
+def running_sshd(folder: Path, sudoers: str = "") -> t.Iterator[Sshd]:
+    """Run an sshd that lets root in with one key, and the user nobody with another."""
     Path("/run/sshd").mkdir(exist_ok=True)
-    for name in ("host_key", "key"):
+    for name in ("host_key", "key", "nobody"):
         make_key(folder / name, comment=name)
-    shutil.copy(folder / "key.pub", folder / "authorized_keys")
+    (folder / "be_nobody").write_text(_BE_NOBODY.format(folder=folder), encoding="ascii")
+    as_nobody = f'command="exec unshare --mount sh -eu {folder}/be_nobody" '
+    keys = (folder / "key.pub").read_text() + as_nobody + (folder / "nobody.pub").read_text()
+    (folder / "authorized_keys").write_text(keys, encoding="ascii")
+    (folder / "sudoers").write_text(sudoers, encoding="ascii")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -27,7 +27,7 @@ from ansible_collections.encompass.images.plugins.module_utils._core.ssh_login i
 from ansible_collections.encompass.images.plugins.module_utils._drivers.donor_session import DonorSession, open_session
 from ansible_collections.encompass.images.plugins.module_utils._module.disk_copying import copy_disks
 
-from tests.contract.sshd import Sshd, loop_device, running_freezer, running_sshd, write_bytes
+from tests.contract.sshd import SUDOERS, Sshd, loop_device, running_freezer, running_sshd, write_bytes
 from tests.lab.commands import run, wait_until
 
 DONOR = "donor root@127.0.0.1"
@@ -36,7 +36,7 @@ NEVER = Freezing("never", 20, (), is_written=False)
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Sshd]:
-    with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
+    with running_sshd(tmp_path_factory.mktemp("sshd"), SUDOERS) as server:
         yield server
 
 
@@ -127,6 +127,15 @@ def test_disks_are_copied_together(session: DonorSession, disk: Disk, tmp_path: 
     assert (tmp_path / "a").read_bytes() == other.read_bytes()
     assert (tmp_path / "b").read_bytes() == disk.file.read_bytes()
     assert (told["passes"], told["fetched_bytes"]) == (2, 11 * CHUNK_BYTES + 1024 + 512)
+
+
+def test_a_user_becomes_root_by_sudo(sshd: Sshd, disk: Disk, tmp_path: Path) -> None:
+    nobody = login(sshd, identity_file=sshd.nobodys_file)
+    with open_session(nobody, DONOR) as session, pytest.raises(EncompassError, match=r"cannot be read there\. Log in"):
+        copy(session, disk, tmp_path / "copy")
+    with open_session(dataclasses.replace(nobody, become=True), DONOR) as session:
+        copy(session, disk, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == disk.file.read_bytes()
 
 
 class Writer(threading.Thread):
