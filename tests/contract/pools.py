@@ -22,6 +22,14 @@ def qemu_img(*arguments: object) -> str:
     ).stdout
 
 
+def spoil(path: Path) -> None:
+    """Change the last bit of a file."""
+    content = path.read_bytes()
+    with path.open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        stream.write(bytes([content[-1] ^ 1]))
+
+
 def make_raw(path: Path, *, data_bytes: int, virtual_bytes: int) -> Path:
     """Make a raw image with random data at its start and in its middle, and holes elsewhere."""
     with path.open("wb") as stream:

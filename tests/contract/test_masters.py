@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.util
@@ -27,7 +28,7 @@ from ansible_collections.encompass.images.plugins.module_utils._module.masters i
 from ansible_collections.encompass.images.plugins.module_utils._module.runner import run_job
 
 from tests.contract.module_process import finish_module, run_module, start_module
-from tests.contract.pools import MIB, PoolDir, make_raw, mounted_tmpfs, qemu_img
+from tests.contract.pools import MIB, PoolDir, make_raw, mounted_tmpfs, qemu_img, spoil
 from tests.lab.images import ensure_image
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
@@ -112,7 +113,14 @@ def make_corrupt(raw, target):
         stream.write(bytes([0, 0, 0, 0, 0, 0, 0, 2]))
 
 
-SECRET = ("--object", "secret,id=s,data=x", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10")
+def make_encrypted(_raw, target):
+    secret = ("--object", "secret,id=s,data=x", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10")
+    for _attempt in range(20):  # QEMU measures the machine first, and gives up where that is busy
+        with contextlib.suppress(subprocess.CalledProcessError):
+            qemu_img("create", "-f", "qcow2", *secret, target, "1M")
+            return
+    raise AssertionError("qemu-img makes no encrypted image")
+
 
 HOSTILE = {
     "backing file": (
@@ -130,11 +138,7 @@ HOSTILE = {
         lambda raw, target: convert(raw, target, "vmdk", "-o", "subformat=monolithicFlat"),
         "its data are in another file",
     ),
-    "encrypted": (
-        "qcow2",
-        lambda raw, target: qemu_img("create", "-f", "qcow2", *SECRET, target, "1M"),
-        "it is encrypted",
-    ),
+    "encrypted": ("qcow2", make_encrypted, "it is encrypted"),
     "snapshot": (
         "qcow2",
         lambda raw, target: qemu_img("snapshot", "-c", "one", convert(raw, target, "qcow2")),
@@ -167,9 +171,7 @@ def test_a_published_file_that_changed_is_refused(pool, raw):
     record = publish(entry)["objects"][0]["record"]
     [path] = published(pool)
     path.chmod(0o644)
-    with path.open("r+b") as stream:
-        stream.seek(-1, os.SEEK_END)
-        stream.write(b"!")
+    spoil(path)
     registered = {**entry, "digest": record["digest"], "fingerprint": record["fingerprint"]}
     for again in (entry, registered):
         result = publish(again)

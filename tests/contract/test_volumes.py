@@ -22,7 +22,7 @@ from ansible_collections.encompass.images.plugins.module_utils._module.clones im
 from ansible_collections.encompass.images.plugins.module_utils._module.runner import run_job
 
 from tests.contract.module_process import finish_module, run_module, start_module
-from tests.contract.pools import MIB, PoolDir, make_raw, mounted_tmpfs, mounted_xfs, qemu_img
+from tests.contract.pools import MIB, PoolDir, make_raw, mounted_tmpfs, mounted_xfs, qemu_img, spoil
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
 
@@ -156,9 +156,7 @@ def test_a_master_that_changed_is_refused_and_a_touched_one_is_not(pool, master)
     entry = pool.clone_entry("web-v1-1", master.base)
     os.utime(master.path)
     assert not make(entry)["failed"]
-    with master.path.open("r+b") as stream:
-        stream.seek(-1, os.SEEK_END)
-        stream.write(b"!")
+    spoil(master.path)
     other = {**entry, "name": "web-v1-2"}
     for again in (other, entry):
         result = make(again)

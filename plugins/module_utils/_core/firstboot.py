@@ -4,7 +4,8 @@
 """Scripts that a guest runs once, when it boots first. Pure; private to this collection.
 
 One runner, started by whatever starts things in the image, runs the scripts in the order of their items. A script
-is renamed before it runs: one that reboots the guest must not run again.
+is renamed before it runs: one that reboots the guest must not run again. So what it wrote is put on the disk at once:
+nobody would do it again after a crash.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ for script in {_SCRIPTS}/*.sh; do
   [ -e "$script" ] || continue
   mv "$script" "$script.ran"
   "$script.ran" || status=1
+  sync
 done
 exit $status
 """
