@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers of two volumes: the second is mounted at boot and served; deployed, updated, rolled back and captured."""
+"""Servers of two volumes, the second served from its mount: deployed, updated, rolled back, reassigned, captured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCRIPTS = {
     "/etc/acpi/PWRF/00000080": "#!/bin/sh\numount /srv\nsync\nmount -o remount,ro /\npoweroff -f\n",
 }
 ITEMS = [{"name": "page", "type": "template", "path": "/srv/page", "src": "page.j2"}]
-FILES = make_web("files", function="file-server")
+FILES = make_web("files", function="file-server", method="copy")
 
 
 def make_root(image: Path, folder: Path, target: Path) -> None:
@@ -104,6 +104,13 @@ def test_the_life_of_servers_with_two_volumes(site: Site, guest_key: Path) -> No
     play(site, "rollback", encompass_rollback=["files"]).require_success()
     assert served(site) == ["first"] * 2
 
+    site.add_master(function="web-server")
+    play(site, "reassign", encompass_reassign=[{"function": "web-server", "machines": ["files-2"]}]).require_success()
+    assert site.fetch("files-2").startswith("hello from files-2")
+    assert site.fetch("files-1", "/srv/marker") == "first"
+    play(site, "reassign", encompass_reassign=[{"function": "file-server", "deployment": "files"}]).require_success()
+    assert served(site) == ["first"] * 2
+
     wanted = {"encompass_maintain": {"clone": "files-1"}, "encompass_maintain_gather_facts": False}
     play(site, "maintain", **wanted).require_success()
     login = ("ssh", "-i", guest_key, *ANY_HOST_KEY, f"root@{site.address_of('files-1')}")
@@ -112,7 +119,7 @@ def test_the_life_of_servers_with_two_volumes(site: Site, guest_key: Path) -> No
     captured = site.find("master")["file-server-v3"]
     assert [volume["name"] for volume in captured["volumes"]] == ["root", "srv"]
     site.retire("files").require_success()
-    newest = {**FILES, "count": 1, "version": 3}
+    newest = {**FILES, "count": 1, "version": 3, "method": "overlay"}
     site.deploy(newest).require_success()
     assert site.fetch("files-1", "/srv/by-hand") == "by hand\n"
     assert (site.fetch("files-1", "/srv/marker"), site.orphans()) == ("first", [])

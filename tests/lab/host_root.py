@@ -68,7 +68,7 @@ class HostPlan:
     """All that a host needs to know about itself; paths are the machine's."""
 
     name: str
-    directory: str  # the host's folder: local/, ssh_host_ed25519_key, root/ (the mount point)
+    directory: str  # the host's folder: local/, home/, ssh_host_ed25519_key, root/ (the mount point)
     layer: str  # the folder of the writable layer, which outlives a crash
     shared: str
     public_key: str
@@ -127,6 +127,10 @@ def mount_root(plan: HostPlan, root: Path) -> None:
     for name, mode in {"run": "755", "tmp": "1777", "var/tmp": "1777", "dev": "755"}.items():
         call("mount", "-t", "tmpfs", "-o", f"mode={mode}", "tmpfs", root / name)
     (root / "run/lock").mkdir(mode=0o1777)
+    # nothing of what the machine's root does at each login
+    home = Path(plan.directory, "home")
+    home.mkdir(mode=0o700, exist_ok=True)
+    call("mount", "--bind", home, root / "root")
     if not (root / PROJECT.relative_to("/") / "galaxy.yml").exists():  # the checkout itself lies below one of them
         (root / PROJECT.relative_to("/")).mkdir(parents=True)
         call("mount", "--bind", PROJECT, root / PROJECT.relative_to("/"))
@@ -168,7 +172,6 @@ def write_identity(plan: HostPlan, root: Path) -> None:
     names = "".join(f"{address} {name}\n" for name, address in plan.names.items())
     write(root / "etc/hosts", f"127.0.0.1 localhost\n{names}")
     write(root / "etc/encompass-lab-host", f"{plan.name}\n")
-    call("rm", "-rf", root / "root/.ssh", root / "root/.ansible")
     (root / "root/.ssh").mkdir(mode=0o700)
     write(root / "root/.ssh/authorized_keys", plan.public_key, mode=0o600)
 

@@ -118,7 +118,8 @@ def main(names: list[str]) -> int:
         raise SystemExit(f"unknown steps: {', '.join(sorted(unknown))}")
     RESULTS.mkdir(parents=True, exist_ok=True)
     # what is started in the background of a script would ignore it, and so would everything it starts
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     chosen = [step for step in STEPS if not names or step.name in names]
     run = run_step if len(chosen) == 1 else run_among_others
     with ThreadPoolExecutor(max_workers=2) as lanes:
