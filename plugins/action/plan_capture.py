@@ -13,7 +13,7 @@ from ..plugin_utils._actions.base import CatalogAction
 from ..plugin_utils._actions.capturing import name_clones
 from ..plugin_utils._actions.naming import require_clone
 from ..plugin_utils._catalog.objects import Body
-from ..plugin_utils._planning.captured import UNPROVEN, plan_proof
+from ..plugin_utils._planning.captured import can_prove_itself, plan_proof
 
 
 class ActionModule(CatalogAction):
@@ -57,7 +57,7 @@ class ActionModule(CatalogAction):
             raise InvalidRequest("option proof", "it is not a dictionary")
         proofs = []
         for name, master in masters:
-            if master["state"] == UNPROVEN:
+            if can_prove_itself(master):
                 clone = clones.get(master["captured_from"], {})
                 declared = plan_proof(master, self._find_spec(clone), wanted)
                 proofs.append({"master": name, "deployment": declared["name"], "declared": declared})

@@ -90,6 +90,11 @@ def test_it_is_captured_proved_and_deployed(maintained: Site, guest_key: Path) -
     site = maintained
     name, _clone = clone_of(site, MAINTAINED)
     maintainer = site.identity(MAINTAINED)
+    records = site.dump()
+    assert (
+        capture(site, MAINTAINED, prove=True, check=True).require_success().changed[site.host_of(MAINTAINED).name] > 0
+    )
+    assert site.dump() == records
     capture(site, MAINTAINED, prove=True).require_success()
     master = site.find("master")["web-server-v2"]
     assert (master["state"], master["parent"], master["captured_from"]) == ("available", "web-server-v1", name)

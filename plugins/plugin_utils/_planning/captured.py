@@ -44,6 +44,11 @@ def draft_master(
     }
 
 
+def can_prove_itself(master: Body) -> bool:
+    """Tell whether a server of the master would tell whether it works; what check mode has planned has no content."""
+    return master["state"] == UNPROVEN and all(volume["digest"] for volume in master["volumes"])
+
+
 def name_donor(donor: Body) -> str:
     """Return what a donor is called, as ``captured_from`` has it."""
     return f"domain {donor['domain']}" if donor.get("domain") else f"host {donor.get('ssh')}"
