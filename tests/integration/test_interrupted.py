@@ -128,7 +128,7 @@ def test_a_frozen_run_that_goes_on_after_a_takeover_changes_nothing(site: Site) 
 
 def end_leases(site: Site) -> None:
     """Have an hour pass for all leases, as the store sees it."""
-    with contextlib.closing(sqlite3.connect(site.controller.catalog, timeout=30)) as store, store:
+    with contextlib.closing(sqlite3.connect(site.controller.catalog, timeout=30, isolation_level=None)) as store:
         store.execute("update operation set until = until - 3600 where state = 'running'")
 
 

@@ -48,7 +48,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, mini_image: Path) -> t.Iterat
         site.add_master(function="batch")
         declared = {"encompass_deployments": [WEB], "encompass_masters": [NEXT]}
         site.controller.write("inventory/declared.json", {"all": {"vars": declared}})
-        first, answers = next(iter(site.providers)), {"web_count": "1", "web_memory_mib": "104", "web_timeout_s": "150"}
+        first, answers = min(site.providers), {"web_count": "1", "web_memory_mib": "104", "web_timeout_s": "150"}
         answer(site, "deploy", **answers, web_greeting="moin", web_token=SECRET, web_providers=[first])
         yield site
 

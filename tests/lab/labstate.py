@@ -98,13 +98,16 @@ def is_abandoned(directory: Path) -> bool:
 def tear_down(directory: Path) -> None:
     """Take a lab away; may be repeated, and called by several processes at once."""
     number = int(directory.name[3:])
-    processes = [process for name in process_names(directory) if (process := read_process(directory, name))]
+    names = process_names(directory)
+    processes = [process for name in names if (process := read_process(directory, name))]
     for process in processes:
         process.kill()
     for process in processes:
         wait_until(functools.partial(has_ended, process), timeout_s=15, what=f"end of process {process.pid}")
-    for bridge in (bridge_of(directory.name), guest_bridge_of(directory.name)):
-        run("ip", "link", "delete", bridge, check=False)
+    # the kernel would do it too when it clears the hosts' networks away, but perhaps when the next lab has the names
+    cables = [f"{name}{suffix}" for name in names for suffix in ("", "g") if not name.endswith("-launcher")]
+    for link in (*cables, bridge_of(directory.name), guest_bridge_of(directory.name)):
+        run("ip", "link", "delete", link, check=False)
     run("ip", "route", "delete", "unreachable", str(network_of(number)), check=False)
     # inside the keeper's own mount namespace the copy-on-write layer is still mounted; elsewhere this does nothing
     run("umount", "--lazy", str(directory / COW), check=False)

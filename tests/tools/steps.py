@@ -155,7 +155,7 @@ def run_step(step: Step, output: t.BinaryIO = sys.stdout.buffer) -> Outcome:
     if step.pytest:
         passed, failed = run_pytest(step, output)
     else:
-        failed = int(any([run_command(command, step, output) for command in step.commands]))
+        failed = min(1, sum(run_command(command, step, output) != 0 for command in step.commands))
         passed = 1 - failed
     return Outcome(step, passed, failed, time.monotonic() - started)
 
