@@ -83,7 +83,7 @@ def list_parts() -> Iterator[Step]:
     """Return the files of the integration tests as parts of one step, the long ones first."""
     parts = sorted(path.stem.removeprefix("test_") for path in (PROJECT / "tests/integration").glob("test_*.py"))
     for part in sorted(parts, key=lambda part: part not in LONG):
-        yield Step("integration", pytest=(f"tests/integration/test_{part}.py",), root=True, part=part)
+        yield Step("integration", pytest=(f"tests/integration/test_{part}.py",), root=True, part=part, limit_min=30)
 
 
 LONG = ("burnin", "capture", "crashes", "deploy", "interrupted", "migrate", "secrets", "update")
