@@ -32,13 +32,18 @@ class ActionModule(CatalogAction):
     def perform(self) -> dict[str, t.Any]:
         """Plan, reserve, show the plan, and return the work for each provider."""
         scenario = self._read_scenario()
-        views = {name: ProviderView.parse(name, seen) for name, seen in sorted(self.read_observed().items())}
-        if not views:
+        observed = self.read_observed()
+        if not observed:
             raise InvalidRequest("place", "no provider was observed", remedy="Run discover on the providers first.")
-        catalog_uuid, left = self.catalog.uuid, self._find_left()
+        views = {name: ProviderView.parse(name, seen) for name, seen in sorted(observed.items())}
+        catalog_uuid, left, now = self.catalog.uuid, self._find_left(), self.catalog.now()
+        seen_at = min(seen.get("asked_at", now) for seen in observed.values())
         with self.catalog.transaction() as tx:
+            snapshot = read_snapshot(tx)
+            # Before anything is judged: what another run is just changing is in no state that tells anything.
+            tx.refuse_unsettled(scenario.list_concerned(snapshot), seen_at=seen_at, owner=self.run_owner())
             fresh = FreshNames(catalog_uuid, tx.next_number, lambda: str(uuid.uuid4()))
-            plans = scenario.plan(Ledger(read_snapshot(tx), views, fresh, self._read_wishes()))
+            plans = scenario.plan(Ledger(snapshot, views, fresh, self._read_wishes()))
             before = tx.get_some([key for plan in plans for key in plan.rows])
             operations = [
                 self._reserve(tx, plan, scenario.verb_of(plan), left.get(plan.name, ()))

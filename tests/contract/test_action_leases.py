@@ -70,6 +70,29 @@ def test_of_many_runs_that_place_a_deployment_one_reserves_it(store, catalog):
     assert [entry.run for entry in catalog.history("machine", "web-1")] == [winner]
 
 
+def test_a_run_is_told_who_is_at_work_before_it_judges_what_that_one_is_changing(catalog, other):
+    (operation,) = make_action(place, catalog, **WANTED).perform()["operations"]
+    catalog.commit(operation, {})
+    catalog.begin("assign", [("machine", "web-1")], owner=other)
+    stranger = {"name": "web-1", "uuid": "another", "active": True}
+    observed = {"hv1": {**make_seen(), "domains": [stranger]}}
+
+    with pytest.raises(Conflict, match=f"machine web-1: is busy: assign by {other.user} "):
+        make_action(place, catalog, **{**WANTED, "observed": observed}).perform()
+
+
+def test_a_run_judges_nothing_by_what_it_saw_before_another_run_changed_it(catalog):
+    observed = {"hv1": {**make_seen(), "asked_at": catalog.now()}, "hv2": {**make_seen(2), "asked_at": catalog.now()}}
+    first = make_action(place, catalog, "first.yml", **{**WANTED, "observed": observed})
+    (operation,) = first.perform()["operations"]
+    catalog.commit(operation, {})
+
+    with pytest.raises(Conflict, match=r"web: was changed by somebody else, in deploy by .*first\.yml.*, after"):
+        make_action(place, catalog, **{**WANTED, "observed": observed}).perform()
+    observed["hv1"]["asked_at"] = observed["hv2"]["asked_at"] = catalog.now()
+    assert make_action(place, catalog, **{**WANTED, "observed": observed}).perform()["changed"]
+
+
 @pytest.mark.parametrize(
     ("module", "options"), [(activate, {}), (settle, {"expected": {}})], ids=["activate", "settle"]
 )

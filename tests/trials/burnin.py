@@ -36,7 +36,6 @@ RUN_LIMIT_S = 1200
 # what a rollback would go back to); anything else is a finding.
 EXPECTED = re.compile(
     r"is busy: |was changed by |does not exist"
-    r"|its clone \S+ is planned|it is off and cannot migrate live"
     r"|which it would go back to, is not in the catalog any more"
     r"|no deployment of this name|no deployment has a machine of this name|never updated, so there is nothing"
 )

@@ -19,7 +19,7 @@ from .changes import KEEP_S
 from .json import to_plain
 from .objects import Body, Key, Lease, Operation, Owner, Row, describe_key
 from .owner import is_certainly_dead
-from .records import Author, check_revision, raise_not_found, write_records
+from .records import Author, check_revision, describe_author, raise_not_found, write_records
 from .tables import Tables
 
 
@@ -121,6 +121,20 @@ def refuse_foreign_lease(tables: Tables, row: Row | None, owner: Owner | None, a
         raise _held_by(row.key, lease)
 
 
+def refuse_unsettled(tables: Tables, keys: t.Collection[Key], seen_at: float, owner: Owner) -> None:
+    """Raise Conflict when somebody else is at work on one of these objects, or when it changed since it was seen."""
+    rows = tables.read_some(keys)
+    for key in keys:
+        refuse_foreign_lease(tables, rows.get(key), owner, ())
+    for key in keys:
+        if _read_change(tables, key, rows.get(key)) > seen_at:
+            raise Conflict(
+                describe_key(key),
+                f"was changed by {describe_author(tables, key)}, after this run had looked at it",
+                remedy="Run the play again.",
+            )
+
+
 def refuse_running(tables: Tables) -> None:
     """Raise Conflict when anything is busy."""
     journal = _Journal(tables)
@@ -179,6 +193,13 @@ def _examine_target(tables: Tables, row: Row, request: Request, journal: _Journa
         recovered.append(holder)
         holder = journal.get_outer(holder, row.key)
     return _Holds(recovered, holder)
+
+
+def _read_change(tables: Tables, key: Key, row: Row | None) -> float:
+    """Return when an object was changed or deleted; 0 when there never was one of this name."""
+    if row is not None:
+        return row.updated_at
+    return max((entry.at for entry in tables.read_history(key, 1)), default=0.0)
 
 
 def _held_by(key: Key, lease: Lease) -> Conflict:

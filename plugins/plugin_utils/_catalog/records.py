@@ -61,11 +61,11 @@ def check_revision(tables: Tables, key: Key, row: Row | None, expected: int | No
     if expected == 0:
         raise Conflict(describe_key(key), "exists already", remedy="Choose another name.")
     problem = f"is at revision {present}, not {expected}" if row else "does not exist any more"
-    who = _describe_author(tables, key)
+    who = describe_author(tables, key)
     raise Conflict(describe_key(key), f"was changed by {who}: it {problem}", remedy="Run the play again.")
 
 
-def _describe_author(tables: Tables, key: Key) -> str:
+def describe_author(tables: Tables, key: Key) -> str:
     """Return who changed an object last, as far as that is known."""
     for entry in tables.read_history(key, 1):
         operation = tables.read_operation(entry.operation) if entry.operation else None

@@ -9,10 +9,10 @@ import dataclasses
 import typing as t
 
 from ...module_utils._core.errors import InvalidRequest
-from .ledger import Ledger
+from .ledger import Ledger, Snapshot
 from .migrations import plan_migrations
 from .planner import plan_deployment, plan_retirement
-from .plans import DeploymentPlan
+from .plans import DeploymentPlan, Key
 from .reassignments import plan_reassignments, plan_restoration
 from .request import DeploymentRequest, MigrationRequest, ReassignRequest
 from .updates import plan_rollback, plan_update
@@ -42,6 +42,11 @@ class Scenario:
         """Whether a server that does not come up ends the work; else that server alone goes back."""
         return not self.reassign and not self.restore
 
+    @property
+    def _has_others(self) -> bool:
+        """Whether something else is to be done than to bring about what is declared."""
+        return bool(self.rollback or self.reassign or self.restore or self.migrate)
+
     def plan(self, ledger: Ledger) -> list[DeploymentPlan]:
         """Return the plans, in the order in which they may take things from each other."""
         locate_machines(ledger)
@@ -52,9 +57,18 @@ class Scenario:
         if self.update:
             return plans + [plan_update(ledger, request, self.waves) for request in self._select_updated()]
         plans += plan_migrations(ledger, self.migrate)
-        if self.rollback or self.reassign or self.restore or self.migrate:
+        if self._has_others:
             return plans  # the deployments are there for their inputs alone
         return plans + [plan_deployment(ledger, request) for request in self.deployments]
+
+    def list_concerned(self, snapshot: Snapshot) -> list[Key]:
+        """Return the deployments that are planned and all that is theirs: what must not change meanwhile."""
+        names = self._list_deployments(snapshot)
+        machines = [name for name, body in snapshot.machines.items() if body.get("deployment") in names]
+        clones = [name for name, body in snapshot.clones.items() if body["machine"] in machines]
+        volumes = [name for name, body in snapshot.volumes.items() if body.get("deployment") in names]
+        concerned = {"deployment": names, "machine": machines, "clone": clones, "volume": volumes}
+        return [(kind, name) for kind, found in concerned.items() for name in found]
 
     def verb_of(self, plan: DeploymentPlan) -> str:
         """Return what the journal calls the work of a plan."""
@@ -67,6 +81,17 @@ class Scenario:
         if self.migrate:
             return "migrate"
         return "reassign" if self.reassign or self.restore else "deploy"
+
+    def _list_deployments(self, snapshot: Snapshot) -> list[str]:
+        moved: list[ReassignRequest | MigrationRequest] = [*self.reassign, *self.migrate]
+        machines = [*self.restore, *(name for request in moved for name in request.machines)]
+        homes = [snapshot.machines[name].get("deployment") for name in machines if name in snapshot.machines]
+        named = [*self.retire, *self.rollback, *(request.deployment for request in moved), *homes]
+        if self.update:
+            named += [request.name for request in self._select_updated()]
+        elif not self._has_others:
+            named += [request.name for request in self.deployments]
+        return list(dict.fromkeys(name for name in named if name))
 
     def _select_updated(self) -> list[DeploymentRequest]:
         declared = {request.name: request for request in self.deployments}
