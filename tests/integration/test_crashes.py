@@ -143,7 +143,7 @@ def live_through(site: CrashSite, event: Event) -> None:
         return event.call.start(site)
 
     for point in event.choose_points():
-        run, traces = site.watch(start, point)
-        reached = [line for line in traces[point.who] if re.search(point.pattern, line)]
-        assert (run.returncode != 0, len(reached) >= point.number) == (True, True), (event.name, point, traces)
+        run, steps = site.watch(start, point)
+        reached = [step for step in steps if re.search(point.pattern, step.what)]
+        assert (run.returncode != 0, len(reached) >= point.number) == (True, True), (event.name, point, steps)
     site.finish(start)

@@ -9,6 +9,7 @@ each fifth point of them, and ten rounds each in which it is a matter of luck wh
 
 from __future__ import annotations
 
+import collections
 import difflib
 import os
 import random
@@ -22,7 +23,8 @@ from tests.lab import images
 from tests.lab.commands import LabError
 from tests.lab.controller import Controller
 from tests.lab.hosts import LabHosts
-from tests.trials.crash_site import COUNT_ONLY, CrashSite
+from tests.trials.checkpoint import Checkpoint
+from tests.trials.crash_site import COUNT_ONLY, CrashSite, Step
 from tests.trials.hooks.crash_hook import Point, kill_run
 from tests.trials.operations import OPERATIONS, Operation
 
@@ -50,35 +52,46 @@ class Trial:
 
     def __init__(self, site: CrashSite, operation: Operation) -> None:
         self._site, self._operation = site, operation
-        self.traces: dict[str, list[str]] = {}
+        self.steps: list[Step] = []
         self.state: list[str] = []
         self.seconds = 0.0
+        for call in operation.before:
+            call.start(site).wait().require_success()
+        self._beginning = Checkpoint(site)
 
     def look(self) -> list[str]:
         """Do the operation undisturbed, and keep what it passes and ends with; return what is wrong even so."""
-        self._arrange()
         watched = [Point(who, "", COUNT_ONLY, who) for who in ("controller", "module")]
-        run, self.traces = self._site.watch(self._start, *watched)
+        run, self.steps = self._site.watch(self._start, *watched)
         self.seconds = run.require_success().seconds
         self._operation.settle(self._site)
         self.state = self._site.describe()
         return [f"undisturbed: {fault}" for fault in self._site.find_faults()]
 
-    def list_points(self) -> list[Point]:
-        """Return every point at which somebody can die; libvirtd dies where it is asked for something."""
-        points = [Point(who, "", n, who) for who, lines in self.traces.items() for n in range(1, len(lines) + 1)]
-        asked = [n for n, line in enumerate(self.traces["module"], 1) if " vir" in line]
-        return points + [Point("module", "", number, "libvirtd") for number in asked]
+    def list_points(self) -> list[tuple[Point, str]]:
+        """Return every point at which somebody can die, with its words; libvirtd dies where it is asked for something.
+
+        What a death after a step leaves is left by the same one's before the next step as well: nothing is between.
+        """
+        points: list[tuple[Point, str]] = []
+        numbers = {"controller": 0, "module": 0}
+        for step, following in zip(self.steps, [*self.steps[1:], None]):
+            numbers[step.who] += 1
+            if following and step.who == following.who and " after " in step.what and " after " not in following.what:
+                continue
+            victims = [step.who, *(["libvirtd"] if " vir" in step.what else [])]
+            points += [(Point(step.who, "", numbers[step.who], victim), step.what) for victim in victims]
+        return points
 
     def kill_at(self, point: Point) -> tuple[bool, list[str]]:
         """Kill at a point and run once more; return whether it was passed, and what is different."""
-        self._arrange()
-        _run, traces = self._site.watch(self._start, point)
-        return len(traces[point.who]) >= point.number, self._judge()
+        self._beginning.restore()
+        _run, steps = self._site.watch(self._start, point)
+        return len(steps) >= point.number, self._judge()
 
     def kill_after(self, seconds: float, victim: str) -> tuple[bool, list[str]]:
         """Kill after a time and run once more; return whether that ended the run, and what is different."""
-        self._arrange()
+        self._beginning.restore()
         running = self._start()
         time.sleep(seconds)
         if victim == "controller":
@@ -90,11 +103,6 @@ class Trial:
         done = running.wait()
         self._site.restart_libvirtd()
         return done.returncode != 0, self._judge()
-
-    def _arrange(self) -> None:
-        self._site.clear()
-        for call in self._operation.before:
-            call.start(self._site).wait().require_success()
 
     def _start(self) -> t.Any:
         return self._operation.call.start(self._site)
@@ -118,17 +126,17 @@ def sweep(trial: Trial, name: str, figures: Figures, chance: random.Random) -> N
     attempt(figures, name, lambda: (False, trial.look()))
     points = trial.list_points()
     chosen = points[chance.randrange(every) :: every]
-    for point in chosen:
-        line = trial.traces[point.who][point.number - 1]
-        subject = f"{name}, {point.victim} killed at {point.number} of {point.who} ({line})"
+    for point, what in chosen:
+        subject = f"{name}, {point.victim} killed at {point.number} of {point.who} ({what})"
         attempt(figures, subject, lambda point=point: trial.kill_at(point))  # type: ignore[misc]
     for _round in range(int(os.environ.get("ROUNDS") or 3)):
         victim, seconds = chance.choice(VICTIMS), chance.uniform(0, trial.seconds)
         subject = f"{name}, {victim} killed after {seconds:.2f} s"
         attempt(figures, subject, lambda after=(seconds, victim): trial.kill_after(*after))  # type: ignore[misc]
     taken = time.monotonic() - started
-    counts = ", ".join(f"{who} {len(lines)}" for who, lines in trial.traces.items())
-    print(f"{name}: {len(chosen)} of {len(points)} points ({counts}), {taken:.0f} s", flush=True)
+    counts = collections.Counter(point.victim for point, _what in points)
+    listed = ", ".join(f"{victim} {counts[victim]}" for victim in VICTIMS)
+    print(f"{name}: {len(chosen)} of {len(points)} points ({listed}), {taken:.0f} s", flush=True)
 
 
 def attempt(figures: Figures, subject: str, do: t.Callable[[], tuple[bool, list[str]]]) -> None:

@@ -42,6 +42,13 @@ _OWN = {
 _TIMES = re.compile(r".*_(s|at|bytes)|answered|since|random_seed_sha256")
 
 
+class Step(t.NamedTuple):
+    """A point that was passed: by whom, and what is about to change or has just changed."""
+
+    who: str
+    what: str
+
+
 class CrashSite(SpanningSite):
     """A site whose Python processes take notes, and kill when they are told to."""
 
@@ -73,18 +80,17 @@ class CrashSite(SpanningSite):
         """The folder in which orders lie and notes are taken; every process of the site sees it."""
         return self.lab.shared / "trial"
 
-    def watch(self, start: t.Callable[[], RunningPlaybook], *points: Point) -> tuple[PlaybookRun, dict[str, list[str]]]:
-        """Run something under an order; return the run, and the points passed, for each who was watched."""
-        traces = {point.who: self.trial / f"{point.who}.trace" for point in points}
-        for trace in traces.values():
-            trace.write_text("", encoding="utf-8")
-        (self.trial / "order").write_text(json.dumps([point._asdict() for point in points]), encoding="utf-8")
+    def watch(self, start: t.Callable[[], RunningPlaybook], *points: Point) -> tuple[PlaybookRun, list[Step]]:
+        """Run something under an order; return the run, and what those who were watched passed."""
+        trace, order = self.trial / "trace", self.trial / "order"
+        trace.write_text("", encoding="utf-8")
+        order.write_text(json.dumps([point._asdict() for point in points]), encoding="utf-8")
         try:
             done = start().wait()
         finally:
-            (self.trial / "order").unlink()
+            order.unlink()
             self.restart_libvirtd()
-        return done, {who: trace.read_text(encoding="utf-8").splitlines() for who, trace in traces.items()}
+        return done, [Step(*line.split(" ", 1)) for line in trace.read_text(encoding="utf-8").splitlines()]
 
     def finish(self, start: t.Callable[[], RunningPlaybook]) -> int:
         """Run something until it has succeeded; return how often. Only work that still goes on excuses a failure."""
@@ -107,17 +113,6 @@ class CrashSite(SpanningSite):
             if not _answers(host):
                 host.exec("/usr/sbin/libvirtd", "-d")
                 wait_until(lambda host=host: _answers(host), timeout_s=60, what="libvirtd")  # type: ignore[misc]
-
-    def clear(self) -> None:
-        """Leave nothing but the first version."""
-        if self.find("deployment"):
-            self.retire(*self.find("deployment"), data=True).require_success()
-        masters = [body for name, body in self.find("master").items() if name != "web-server-v1"]
-        if masters:
-            names = [{"function": body["function"], "version": body["version"]} for body in masters]
-            task = {"encompass.images.master": {"state": "absent", "masters": names}}
-            play = {"hosts": "encompass_providers", "gather_facts": False, "tasks": [task]}
-            self.controller.run([play]).require_success()
 
     def bring_catalog_back(self) -> None:
         """Take the catalog back from where it was moved to."""

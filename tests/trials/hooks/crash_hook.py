@@ -5,7 +5,7 @@
 
 A folder tells what to do and takes the notes. ``order`` names who is watched (the controller or the module, each once),
 a pattern, which of the points that match is meant, and who dies there; without an order nothing is watched.
-``WHO.trace`` gets a line for each point, from all processes, in the order in which they come.
+``trace`` gets a line for each point, from all processes, in the order in which they come; the first word is who.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Notes:
     """The folder of a trial, as a process that is watched sees it."""
 
     def __init__(self, folder: Path, point: Point) -> None:
-        self._trace = folder / f"{point.who}.trace"
+        self._trace = folder / "trace"
         self._point = point
         self._main_pid = os.getpid()  # the run itself: its workers are forked after this
 
@@ -72,13 +72,14 @@ class Notes:
             _inside.notes = False
 
     def _count(self, what: str) -> int:
-        """Append a line; return how many match by now."""
+        """Append a line; return how many of ours match by now."""
         with self._trace.open("a+", encoding="utf-8") as trace:
             fcntl.flock(trace, fcntl.LOCK_EX)
-            trace.write(f"{what}\n")
+            trace.write(f"{self._point.who} {what}\n")
             trace.flush()
             trace.seek(0)
-            return sum(1 for line in trace if re.search(self._point.pattern, line.rstrip("\n")))
+            ours = [line.split(" ", 1)[1] for line in trace.read().splitlines() if line.startswith(self._point.who)]
+        return sum(1 for line in ours if re.search(self._point.pattern, line))
 
     def _kill(self) -> None:
         if self._point.victim == "libvirtd":
@@ -111,11 +112,15 @@ def install(folder: Path) -> None:
 
 
 def watch_commits(notes: Notes) -> None:
-    """Take notes of every commit of a catalog, before and after it."""
+    """Take notes of every commit that changes a catalog, before and after it."""
 
     class Connection(sqlite3.Connection):
+        changes_before = 0
+
         def execute(self, statement: str, *values: t.Any) -> sqlite3.Cursor:
-            if statement != "COMMIT":
+            if statement.startswith("BEGIN"):
+                self.changes_before = self.total_changes
+            if statement != "COMMIT" or self.total_changes == self.changes_before:
                 return super().execute(statement, *values)
             work = find_action()
             notes.take(f"{work} before COMMIT")
@@ -166,6 +171,8 @@ def describe_change(event: str, values: tuple[t.Any, ...]) -> str:
     if event not in _FILE_CHANGES or not any(isinstance(value, (str, os.PathLike)) for value in values[:2]):
         return ""
     paths = [os.fspath(value) for value in values[:2] if isinstance(value, (str, os.PathLike))]
+    if os.path.lexists(paths[-1]) == (event == "os.mkdir") and event in ("os.mkdir", "os.rmdir", "os.remove"):
+        return ""  # it is as it shall be
     return f"{event} {' '.join(paths)}" if any(map(is_state, paths)) else ""
 
 
