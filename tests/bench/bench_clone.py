@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.contract.pools import make_layout
 from tests.tools.collection_path import PROJECT, link_checkout
 
 ROUNDS = 2
@@ -27,8 +28,7 @@ VIRTUAL_BYTES = 3 << 30
 
 def make_library(pool: Path) -> tuple[Path, str]:
     """Make a pool with one published master of the usual size; return its path and its digest."""
-    for name in ("masters", "clones", ".staging"):
-        (pool / name).mkdir(parents=True)
+    make_layout(pool)
     raw = pool / "source.raw"
     with raw.open("wb") as stream:
         stream.write(os.urandom(16 << 20))

@@ -12,6 +12,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from ansible_collections.encompass.images.plugins.module_utils._core.pool_layout import LAYOUT
+
 MIB = 1 << 20
 
 
@@ -55,16 +57,26 @@ class Master:
         return {"path": str(self.path), "format": "qcow2", "digest": self.digest, "fingerprint": fingerprint}
 
 
+def make_layout(pool: Path) -> None:
+    """Make what makes a directory a pool."""
+    for below, mode in LAYOUT.items():
+        directory = Path(f"{pool}{below}")
+        directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(mode)
+
+
 @dataclasses.dataclass(frozen=True)
 class PoolDir:
     """A directory pool."""
 
     path: Path
 
+    def __post_init__(self) -> None:
+        """Make its directories, as module pool would."""
+        make_layout(self.path)
+
     def publish(self, raw: Path, *options: str) -> Master:
         """Publish an image by hand, as module master would."""
-        for name in ("masters", "clones", ".staging"):
-            (self.path / name).mkdir(exist_ok=True)
         draft = self.path / "draft.qcow2"
         qemu_img("convert", "-f", "raw", "-O", "qcow2", *options, raw, draft)
         digest = hashlib.sha256(draft.read_bytes()).hexdigest()

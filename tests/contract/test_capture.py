@@ -19,7 +19,7 @@ import pytest
 
 from tests.contract.guests import LAYOUT, OFFSET, Clone, customize, make_master, run
 from tests.contract.module_process import start_module
-from tests.contract.pools import mounted_tmpfs
+from tests.contract.pools import make_layout, mounted_tmpfs
 
 pytest.importorskip("guestfs", reason="the Python binding of libguestfs is not installed")
 
@@ -110,7 +110,7 @@ def capture(entries: list[dict], *, check_mode: bool = False, **options: object)
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
     folder = tmp_path_factory.mktemp("pool")
-    (folder / "clones").mkdir()
+    make_layout(folder)
     return Pool(folder, make_master(tmp_path_factory.mktemp("master")))
 
 

@@ -283,9 +283,9 @@ def test_a_play_makes_and_deletes_a_volume_of_its_own(project: Project, pool: Po
     catalog = Store(project.url).open()
     with catalog.transaction() as tx:
         tx.put("pool", "h1:default", {**POOL, "path": str(pool.path), "providers": ["h1"]})
-    before = catalog.history("volume", "web-1.db")
+    before = (catalog.history("volume", "web-1.db"), pool.snapshot())
     assert "changed=1" in project.play(BIRTH, "--check")
-    assert (catalog.history("volume", "web-1.db"), pool.snapshot()) == (before, {})
+    assert (catalog.history("volume", "web-1.db"), pool.snapshot()) == before
     project.play(BIRTH + LIFE)
     assert (pool.path / "data/web-1/db.raw").stat().st_size == 3 * MIB
     project.play(DEATH)

@@ -33,7 +33,7 @@ from ansible_collections.encompass.images.tests.corpus.packages import ova
 
 from tests.contract.conftest import Store
 from tests.contract.module_process import run_module, start_module
-from tests.contract.pools import MIB, PoolDir, make_raw, qemu_img
+from tests.contract.pools import MIB, PoolDir, make_layout, make_raw, qemu_img
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
 
@@ -312,7 +312,7 @@ def test_each_disk_of_a_package_can_become_a_volume(pool, raw, tmp_path):
 
 
 def test_a_playbook_adds_a_master_of_the_web_and_one_of_a_package(project, raw, offered, tmp_path):
-    (tmp_path / "h1").mkdir()
+    make_layout(tmp_path / "h1")
     catalog = Store(project.url).open()
     with catalog.transaction() as tx:
         place = {"pool": "default", "path": str(tmp_path / "h1"), "shared": False, "reflink": False}

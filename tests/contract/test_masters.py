@@ -433,7 +433,7 @@ def test_an_image_without_a_system_is_published_only_when_it_need_not_have_one(p
         ({"name": "api-v1"}, "it cannot have the name api-v1"),
         ({"version": None}, "its version is None, not 1 or more"),
         ({"version": 0}, "its version is 0, not 1 or more"),
-        ({"pool_path": "/nowhere/pool"}, "the pool's directory /nowhere/pool is not there"),
+        ({"pool_path": "/nowhere/pool"}, "the directory /nowhere/pool of its pool is not there"),
     ],
 )
 def test_bad_input_gets_one_sentence(changes, sentence, pool, raw):

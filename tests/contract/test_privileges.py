@@ -13,12 +13,13 @@ import pytest
 from ansible_collections.encompass.images.plugins.module_utils._core.customization_journal import Notebook
 from ansible_collections.encompass.images.plugins.module_utils._core.errors import ToolFailed
 from ansible_collections.encompass.images.plugins.module_utils._core.guest_files import FILE, FileState
+from ansible_collections.encompass.images.plugins.module_utils._core.pool_layout import LAYOUT
+from ansible_collections.encompass.images.plugins.module_utils._drivers.directories import make_directory
 from ansible_collections.encompass.images.plugins.module_utils._drivers.guestfs import inspect_image
 from ansible_collections.encompass.images.plugins.module_utils._drivers.locks import hold_objects
 from ansible_collections.encompass.images.plugins.module_utils._drivers.private_files import private_directory
 from ansible_collections.encompass.images.plugins.module_utils._drivers.seed_disk import write_seed
 from ansible_collections.encompass.images.plugins.module_utils._drivers.undo import UndoStore
-from ansible_collections.encompass.images.plugins.module_utils._drivers.volumes import ensure_layout
 
 from tests.contract.pools import qemu_img
 
@@ -37,7 +38,8 @@ def list_modes(root: Path) -> dict[str, str]:
 
 @pytest.mark.usefixtures("umask")
 def test_what_is_made_on_a_provider_is_nobody_elses_to_read(tmp_path: Path) -> None:
-    ensure_layout(str(tmp_path), "pool default")
+    for below, mode in LAYOUT.items():
+        make_directory(f"{tmp_path}{below}", mode, "pool default")
     assert list_modes(tmp_path) == {
         "masters": "0o711",
         "masters/.sources": "0o700",

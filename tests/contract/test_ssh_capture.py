@@ -19,7 +19,7 @@ import pytest
 
 from tests.contract.guests import make_master
 from tests.contract.module_process import start_module
-from tests.contract.pools import mounted_tmpfs
+from tests.contract.pools import make_layout, mounted_tmpfs
 from tests.contract.sshd import Sshd, loop_device, running_sshd
 from tests.lab.commands import run, wait_until
 
@@ -81,7 +81,9 @@ def break_off(donor: Donor, pool: Path, most_bytes: int, how: str) -> dict[str, 
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pool")
+    folder = tmp_path_factory.mktemp("pool")
+    make_layout(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +170,7 @@ def test_check_mode_tells_the_disks_and_touches_nothing(donor: Donor, tmp_path: 
 
 def test_a_pool_that_gets_full_is_left_as_it_was(donor: Donor, tmp_path: Path) -> None:
     with mounted_tmpfs(tmp_path / "full", 32 * MIB) as full:
+        make_layout(full)
         result = finish(start_capture(donor.entry(full)))
         assert "got full" in result["msg"] and "what was written is removed again" in result["msg"]
         assert list((full / ".staging").iterdir()) == []
@@ -176,7 +179,7 @@ def test_a_pool_that_gets_full_is_left_as_it_was(donor: Donor, tmp_path: Path) -
 def test_a_disk_without_a_system_is_refused(donor: Donor, tmp_path: Path) -> None:
     path, pool = tmp_path / "disk", tmp_path / "pool"
     path.write_bytes(os.urandom(8 * MIB))
-    pool.mkdir()
+    make_layout(pool)
     with loop_device(path) as device:
         result = finish(start_capture(donor.entry(pool, disks=[device])))
     assert "donor root@127.0.0.1: libguestfs finds no operating system in it" in result["msg"]

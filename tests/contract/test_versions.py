@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.conftest import Store
-from tests.contract.pools import MIB, make_raw, qemu_img
+from tests.contract.pools import MIB, make_layout, make_raw, qemu_img
 from tests.contract.project import Project
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
@@ -102,7 +102,7 @@ def library(project, tmp_path):
     catalog = Store(project.url).open()
     with catalog.transaction() as tx:
         for host in ("h1", "h2"):
-            (tmp_path / host).mkdir()
+            make_layout(tmp_path / host)
             place = {"pool": "default", "path": str(tmp_path / host), "shared": False, "reflink": False}
             tx.put("pool", f"{host}:default", {**place, "providers": [host]})
     yield Library(project, tmp_path, catalog)

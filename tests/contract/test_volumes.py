@@ -245,7 +245,7 @@ def test_a_failed_clone_does_not_lose_the_others(pool, master):
         ({"volumes": []}, "no volumes are given for it"),
         ({"name": "../web"}, "cannot be a file's name"),
         ({"pool_path": "pool"}, "the pool's path 'pool' is not absolute"),
-        ({"pool_path": "/nowhere/pool"}, "the pool's directory /nowhere/pool is not there"),
+        ({"pool_path": "/nowhere/pool"}, "the directory /nowhere/pool of its pool is not there"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_changes_nothing(changes, sentence, pool, master):

@@ -70,7 +70,12 @@ Change = t.Callable[[LabHost], object]
 FAULTS: dict[str, tuple[str, Change, Change, tuple[str, ...]]] = {
     "full": ("planned", fill_pool, free_pool, ("clone web-server-v1", POOL, "bytes free", "Free room")),
     "frozen": ("planned", freeze_pool, unmount_pool, ("clone web-server-v1", "stage it", "Read-only", "writable")),
-    "gone": ("planned", unmount_pool, mount_pool, ("clone web-server-v1", "master is not there", "is mounted")),
+    "gone": (
+        "planned",
+        unmount_pool,
+        mount_pool,
+        ("clone web-server-v1", f"{POOL}/masters", "is not there", "is mounted"),
+    ),
     "mute": ("unassigned", stop_libvirtd, start_libvirtd, ("libvirt does not listen at", "Start libvirtd")),
     "far": ("planned", LabHost.partition, LabHost.heal, ("host", "ssh")),
 }
@@ -124,3 +129,34 @@ def test_a_libvirt_that_does_not_run_leaves_its_servers_as_they_are(site: Site) 
     assert find_stages(site, "early") == {whole.name: "active"}
     assert {name: clone for name, clone in site.find("clone").items() if name in before} == before
     site.deploy(make_web("early", count=1)).require_unchanged()
+
+
+def test_a_pool_that_is_not_mounted_loses_nothing(site: Site) -> None:
+    broken, whole = site.lab.hosts
+    web = make_web("still", data=[{"name": "db", "size_mib": 16}])
+    site.deploy(web).require_success()
+    before = find_records(site, broken)
+    unmount_pool(broken)
+    runs = [site.deploy(web), site.deploy({**web, "count": 3}), site.retire("still", data=True)]
+    left = broken.exec("find", POOL, "-mindepth", "1").stdout
+    mount_pool(broken)
+    for run in runs:
+        (failure,) = run.failures
+        assert run.returncode != 0
+        assert f"its pool default of {broken.name} cannot be used: {POOL}/masters" in failure["result"]["msg"]
+    assert left == ""
+    assert (find_records(site, broken), find_records(site, whole)) == (before, {})
+    site.deploy(web).require_success()
+    assert site.fetch("still-1").split()[2] == "still-1"
+    assert site.orphans() == []
+
+
+def find_records(site: Site, host: LabHost) -> dict[str, t.Any]:
+    """Return the records of what is on a provider of the deployment that stands still."""
+    kinds = {kind: site.find(kind) for kind in ("clone", "machine", "volume")}
+    return {
+        f"{kind} {name}": body
+        for kind, found in kinds.items()
+        for name, body in found.items()
+        if body["provider"] == host.name and "still" in f"{name} {body.get('machine')}"
+    }

@@ -13,6 +13,10 @@ from .errors import InvalidRequest, NoSpace
 MAX_CHAIN_DEPTH = 8
 """Files in a chain, the top one included: each costs memory and a look-up for every cluster it does not hold."""
 
+# Everybody may pass through, nobody but root may list: the hypervisor's user has to reach the volumes it is told of.
+LAYOUT = {"": 0o711, "/masters": 0o711, "/masters/.sources": 0o700, "/clones": 0o711, "/.staging": 0o700}
+"""The directories of a pool, below its path, and their modes."""
+
 _OBJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 

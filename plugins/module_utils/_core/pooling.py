@@ -11,12 +11,9 @@ import xml.etree.ElementTree as ET
 
 from .errors import Conflict, InvalidRequest
 from .markup import add_element, parse_document, render_document
-from .pool_layout import check_object_name, check_pool_path
+from .pool_layout import LAYOUT, check_object_name, check_pool_path
 from .provider import PoolSeen
 from .steps import Step
-
-# Everybody may pass through, nobody but root may list: the hypervisor's user has to reach the volumes it is told of.
-LAYOUT = {"": 0o711, "/masters": 0o711, "/clones": 0o711, "/.staging": 0o700}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,9 +21,7 @@ import typing as t
 
 from .._core.errors import EncompassError, NotFound, ToolFailed
 from .._core.os_errors import explain_os_error
-from .._core.pool_layout import KeptSeen
-
-_MODES = {"masters": 0o711, "masters/.sources": 0o700, "clones": 0o711, ".staging": 0o700}
+from .._core.pool_layout import LAYOUT, KeptSeen
 
 
 @contextlib.contextmanager
@@ -35,18 +33,24 @@ def explained(subject: str, action: str) -> t.Iterator[None]:
         raise explain_os_error(subject, action, exc) from exc
 
 
-def ensure_layout(pool: str, subject: str) -> None:
-    """Make the pool's own directories where they lack; the pool itself must be there."""
-    with explained(subject, "prepare the pool"):
-        if not pathlib.Path(pool).is_dir():
-            raise NotFound(
-                subject, f"the pool's directory {pool} is not there", remedy="Run encompass.images.hypervisor."
-            )
-        for name, mode in _MODES.items():
-            directory = pathlib.Path(pool, name)
-            if not directory.is_dir():
-                directory.mkdir(mode=mode, exist_ok=True)
-                directory.chmod(mode)
+def find_lacking(pool: str) -> str:
+    """Return the first directory of a pool that is not there; "" when all are."""
+    return next((pool + below for below in LAYOUT if not pathlib.Path(pool + below).is_dir()), "")
+
+
+def require_layout(pool: str, subject: str) -> None:
+    """Raise :class:`NotFound` for a pool without its directories: there is no telling what it holds.
+
+    They are never made in passing. Below a file system that is not mounted, nothing of ours is to be seen, and nothing
+    new must come to be.
+    """
+    lacking = find_lacking(pool)
+    if lacking:
+        raise NotFound(
+            subject,
+            f"the directory {lacking} of its pool is not there",
+            remedy="See whether its file system is mounted, else have encompass.images.hypervisor make the pool.",
+        )
 
 
 def count_free_bytes(path: str, subject: str) -> int:

@@ -148,7 +148,7 @@ class CaptureVerb:
         """Return the directory that the clone's copies go to; it lasts as long as the stack."""
         request = self._requests[name]
         pool = request.master.pool.path
-        volumes.ensure_layout(pool, request.subject)
+        volumes.require_layout(pool, request.subject)
         return stack.enter_context(volumes.staged_directory(pool, STAGED_KIND, name, request.subject))
 
     def _copy(self, name: str, step: Step, copies: Copies) -> None:

@@ -91,7 +91,6 @@ class CloneVerb:
         for pool in sorted(pools):
             mine = {name: steps for name, steps in plans.items() if self._requests[name].pool.path == pool}
             try:
-                volumes.ensure_layout(pool, f"pool {pool}")
                 failures.update(perform_each(mine, self._perform_step, workers=self._workers))
                 volumes.flush(f"{pool}/clones", f"pool {pool}")
             except EncompassError as exc:
@@ -190,6 +189,7 @@ class _Look:
         """Return what is there of one clone."""
         subject, pool = f"clone {request.name}", request.pool.path
         if pool not in self._free:
+            volumes.require_layout(pool, subject)
             self._free[pool] = volumes.count_free_bytes(pool, subject)
             self._leftovers[pool] = volumes.find_leftovers(pool, KIND)
         paths = volumes.list_volumes(request.directory, subject)

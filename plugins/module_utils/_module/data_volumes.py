@@ -120,7 +120,6 @@ class DataVerb:
         elif isinstance(step, RemoveData):
             volumes.withdraw_data(step.path, subject)
         elif isinstance(step, MakeData):
-            volumes.ensure_layout(self._requests[name].pool_path, subject)
             qemu_img.create_volume(str(self._staged(name)), step.format, step.virtual_bytes, subject=subject)
 
     def _make_file_systems(self, steps: t.Mapping[str, MakeData]) -> dict[str, EncompassError | None]:
@@ -162,6 +161,7 @@ class DataVerb:
 
 def _see_volume(request: DataRequest) -> DataSeen:
     subject = request.subject
+    volumes.require_layout(request.pool_path, subject)
     free_bytes = volumes.count_free_bytes(request.pool_path, subject)
     leftovers = tuple(volumes.find_leftovers(request.pool_path, KIND).get(request.name, ()))
     seen = image_files.see_file(request.path, subject)

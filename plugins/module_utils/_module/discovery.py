@@ -97,18 +97,15 @@ def _see_pool(asked: t.Mapping[str, t.Any], seen: PoolSeen | None) -> Record:
 
 def _find_problem(asked: t.Mapping[str, t.Any], seen: PoolSeen | None) -> str:
     path = asked["path"]
+    lacking = volumes.find_lacking(path)
     problems = {
         "libvirt has no pool of this name": seen is None,
         f"libvirt has its pool of this name at {seen.path if seen else ''}": bool(seen and seen.path != path),
         "the pool is not started": bool(seen and not seen.active),
         f"{path} is not a directory": not pathlib.Path(path).is_dir(),
-        "it lacks the directories that the role encompass.images.hypervisor makes": not _has_layout(path),
+        f"{lacking}, which the role encompass.images.hypervisor makes, is not there; is all mounted?": bool(lacking),
     }
     return next((problem for problem, is_so in problems.items() if is_so), "")
-
-
-def _has_layout(path: str) -> bool:
-    return all(pathlib.Path(path, name).is_dir() for name in ("masters", "clones", ".staging"))
 
 
 def _describe_network(seen: NetworkSeen, peers: t.Sequence[str]) -> Record:

@@ -140,6 +140,7 @@ class MasterVerb:
         return seen
 
     def _see_master(self, request: MasterRequest, subject: str) -> MasterSeen:
+        volumes.require_layout(request.pool.path, subject)
         pool, origin = request.pool, read_origin(request, subject)
         look = self._see_volumes if self._present else self._see_files
         seen = MasterSeen(
@@ -217,7 +218,6 @@ class MasterVerb:
 
     def _perform_step(self, name: str, step: Step) -> None:
         request, subject = self._requests[name], f"{KIND} {name}"
-        volumes.ensure_layout(request.pool.path, subject)
         if isinstance(step, RemoveLeftovers):
             for path in step.paths:
                 volumes.remove_tree(path, subject)

@@ -10,8 +10,8 @@ import os
 import typing as t
 
 from .._core.errors import EncompassError
+from .._core.pool_layout import LAYOUT
 from .._core.pooling import (
-    LAYOUT,
     DefinePool,
     MakeDirectory,
     PoolPlaceSeen,

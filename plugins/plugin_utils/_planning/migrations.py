@@ -18,7 +18,7 @@ from .plans import Body, DeploymentPlan, MemberPlan, order_verbs, verbs_to_activ
 from .request import MigrationRequest
 from .updates import list_machines
 from .whereabouts import list_vacated, move_clone, move_machine, move_volume
-from .world import inspect_clone
+from .world import find_pool_problem, inspect_clone
 
 
 def plan_migrations(ledger: Ledger, requests: t.Sequence[MigrationRequest]) -> list[DeploymentPlan]:
@@ -64,6 +64,9 @@ def plan_migration(ledger: Ledger, request: MigrationRequest, machine: str) -> M
             f"its provider {draft.provider} was not reached in this run",
             remedy="Repair that. Say that it is fenced only when it is certain that no machine runs there any more.",
         )
+    problem = find_pool_problem(ledger.views[draft.provider], ledger.snapshot.clones[draft.clone])
+    if problem:
+        raise InvalidRequest(f"machine {machine}", problem, remedy="Repair that, and run the play again.")
     reasons: list[str] = []
     stage = accept_finding(ledger, draft, reasons)["stage"]
     if stage in ("planned", "unassigned"):

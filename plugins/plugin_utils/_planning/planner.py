@@ -22,7 +22,7 @@ from .records import describe_server, forget_content, new_deployment_record
 from .request import DeploymentRequest
 from .switching import choose_successor, plan_switch
 from .whereabouts import list_vacated
-from .world import inspect_clone, to_candidate
+from .world import find_pool_problem, inspect_clone, to_candidate
 
 
 def plan_deployment(ledger: Ledger, request: DeploymentRequest) -> DeploymentPlan:
@@ -56,7 +56,7 @@ def conclude(ledger: Ledger, name: str, members: list[MemberPlan], body: Body | 
     """Return the plan of a deployment from the plans of its members."""
     rows = ledger.take_rows(name)
     busy = any(member.verbs or member.vacates for member in members)
-    waiting = any(member.action == "wait" for member in members)
+    waiting = any(member.action in ("wait", "refuse") for member in members)
     recorded = ledger.snapshot.deployments.get(name)
     if body is None and waiting:
         body = recorded
@@ -83,8 +83,9 @@ def size_request(request: DeploymentRequest, master: Body) -> DeploymentRequest:
 def plan_surplus(ledger: Ledger, machine_name: str) -> MemberPlan:
     """Plan to take one server and its machine away."""
     draft = draft_member(ledger, machine_name)
-    if draft.provider not in ledger.views:
-        return wait_for_provider(draft)
+    held = wait_for_provider(ledger, draft)
+    if held is not None:
+        return held
     reasons = ["no longer wanted"]
     clone = accept_finding(ledger, draft, reasons)
     # The address is reserved as soon as a machine is planned: unassign gives it back, from whatever stage.
@@ -112,8 +113,7 @@ def plan_leavings(ledger: Ledger, deployment: str) -> list[MemberPlan]:
             draft = MemberPlan(
                 name, "retire", clone["provider"], "", name, clone["master"], (), ("its server is gone",)
             )
-            is_seen = draft.provider in ledger.views
-            members.append(dataclasses.replace(draft, verbs=("delete",)) if is_seen else wait_for_provider(draft))
+            members.append(wait_for_provider(ledger, draft) or dataclasses.replace(draft, verbs=("delete",)))
     return members
 
 
@@ -140,16 +140,20 @@ def draft_member(ledger: Ledger, machine_name: str) -> MemberPlan:
     )
 
 
-def wait_for_provider(draft: MemberPlan) -> MemberPlan:
-    """Return the plan of a server whose provider nobody has seen."""
-    reason = f"provider {draft.provider} was not reached in this run; left as it is"
-    return dataclasses.replace(draft, action="wait", reasons=(reason,))
+def wait_for_provider(ledger: Ledger, draft: MemberPlan) -> MemberPlan | None:
+    """Return the plan of a server whose provider or pool nobody could look at; None when both were seen."""
+    if draft.provider not in ledger.views:
+        reason = f"provider {draft.provider} was not reached in this run; left as it is"
+        return dataclasses.replace(draft, action="wait", reasons=(reason,))
+    problem = find_pool_problem(ledger.views[draft.provider], ledger.snapshot.clones[draft.clone])
+    return dataclasses.replace(draft, action="refuse", reasons=(problem,)) if problem else None
 
 
 def hold_back(ledger: Ledger, draft: MemberPlan, request: DeploymentRequest | None = None) -> MemberPlan | None:
     """Return the plan of a server that must be left alone, unseen or with lost data; None when there is no reason."""
-    if draft.provider not in ledger.views:
-        return wait_for_provider(draft)
+    held = wait_for_provider(ledger, draft)
+    if held is not None:
+        return held
     declared = [data.name for data in request.data] if request else []
     names = [*(ledger.snapshot.machines[draft.machine].get("data") or ()), *declared]
     refusal = find_refusal(ledger, draft.server, draft.provider, names)

@@ -14,7 +14,7 @@ from .ledger import Ledger
 from .newcomers import Newcomers
 from .plans import Body, MemberPlan, order_verbs, verbs_to_active
 from .records import forget_content
-from .world import find_missing_volume
+from .world import find_missing_volume, find_pool_problem
 
 SPENT = "spent"
 
@@ -68,8 +68,11 @@ def list_waiting(ledger: Ledger, machine: str) -> list[str]:
 
 def _refresh(ledger: Ledger, draft: MemberPlan, name: str) -> Body:
     """Return a waiting clone's record as its provider shows it."""
-    body = ledger.snapshot.clones[name]
-    if find_missing_volume(ledger.views[draft.provider], body) is not None:
+    body, view = ledger.snapshot.clones[name], ledger.views[draft.provider]
+    problem = find_pool_problem(view, body)
+    if problem:
+        raise Conflict(f"clone {name}", problem, remedy="Repair that, and run the play again.")
+    if find_missing_volume(view, body) is not None:
         body = forget_content(t.cast(Body, apply_event(name, body, "found_missing")))
         ledger.put("clone", name, body)
     return body
@@ -94,11 +97,14 @@ def require_standby(ledger: Ledger, draft: MemberPlan, name: str) -> Successor:
     body = ledger.snapshot.clones.get(name)
     problem = "is not in the catalog any more" if body is None else ""
     if body is not None:
-        missing = find_missing_volume(ledger.views[draft.provider], body)
+        view = ledger.views[draft.provider]
+        missing, unseen = find_missing_volume(view, body), find_pool_problem(view, body)
         if body["machine"] != draft.machine:
             problem = "is no longer this machine's"
         elif body["stage"] != "assigned":
             problem = f"is {body['stage']}, so it never ran there"
+        elif unseen:
+            problem = f"cannot be seen: {unseen}"
         elif missing is not None:
             problem = f"has lost its volume {missing}"
     if problem:

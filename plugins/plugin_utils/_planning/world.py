@@ -32,6 +32,8 @@ class ProviderView:
     """Sizes of the data volumes in the pools, by path."""
     allocated: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     """How many bytes each of the volumes takes."""
+    problems: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Why pools cannot be used, by pool."""
 
     @classmethod
     def parse(cls, name: str, seen: Body) -> ProviderView:
@@ -52,6 +54,7 @@ class ProviderView:
                 volume["path"]: volume.get("allocated_bytes") or 0
                 for volume in (*seen["volumes"], *seen.get("data", ()))
             },
+            problems={pool["name"]: pool["problem"] for pool in seen["pools"] if not pool["usable"]},
         )
 
     def reservation_exists(self, nic: Body) -> bool:
@@ -66,6 +69,18 @@ class Finding:
 
     event: str
     reason: str
+
+
+def find_pool_problem(view: ProviderView, clone: Body) -> str:
+    """Return why a clone's volumes were not looked for, so that nothing tells whether they are there; "" if they were.
+
+    A pool whose file system is not mounted shows none of them.
+    """
+    pool = clone["pool"]
+    if pool in view.pools:
+        return ""
+    why = view.problems.get(pool, "encompass_pools does not name it")
+    return f"its pool {pool} of {view.name} cannot be used: {why}"
 
 
 def find_missing_volume(view: ProviderView, clone: Body) -> str | None:

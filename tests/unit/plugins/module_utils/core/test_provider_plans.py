@@ -43,6 +43,7 @@ from ansible_collections.encompass.images.plugins.module_utils._core.networking 
     plan_network,
     report_network,
 )
+from ansible_collections.encompass.images.plugins.module_utils._core.pool_layout import LAYOUT
 from ansible_collections.encompass.images.plugins.module_utils._core.pooling import (
     PoolPlaceSeen,
     diff_pool,
@@ -149,8 +150,6 @@ def plan_pools(case: Case) -> Planned:
     )
     return plan_pool(item, seen), report_pool(item), diff_pool(item, seen)
 
-
-LAYOUT = ("", "/masters", "/clones", "/.staging")
 
 PLANNERS: dict[str, t.Callable[[Case], Planned]] = {
     "attach": plan_attach,

@@ -17,23 +17,27 @@ from ansible_collections.encompass.images.plugins.module_utils._core.errors impo
     NotFound,
     ToolFailed,
 )
+from ansible_collections.encompass.images.plugins.module_utils._core.pool_layout import LAYOUT
 from ansible_collections.encompass.images.plugins.module_utils._drivers import image_files, qemu_img, volumes
+from ansible_collections.encompass.images.plugins.module_utils._drivers.directories import make_directory
 
 
 @pytest.fixture
 def pool(tmp_path):
     """Return a pool with its layout."""
-    volumes.ensure_layout(str(tmp_path), "pool")
+    for below, mode in LAYOUT.items():
+        make_directory(f"{tmp_path}{below}", mode, "pool")
     return tmp_path
 
 
-def test_the_layout_has_tight_modes_and_a_pool_is_never_made(pool):
-    modes = {
-        name: (pool / name).stat().st_mode & 0o777 for name in ("masters", "masters/.sources", "clones", ".staging")
-    }
-    assert modes == {"masters": 0o711, "masters/.sources": 0o700, "clones": 0o711, ".staging": 0o700}
-    with pytest.raises(NotFound, match="is not there"):
-        volumes.ensure_layout(str(pool / "nowhere"), "pool")
+def test_a_pool_without_its_directories_is_not_to_be_trusted(pool):
+    volumes.require_layout(str(pool), "clone web-1")
+    (pool / "clones").rmdir()
+    with pytest.raises(NotFound, match=rf"clone web-1: the directory {pool}/clones of its pool is not there.* mounted"):
+        volumes.require_layout(str(pool), "clone web-1")
+    with pytest.raises(NotFound, match=f"{pool}/nowhere of its pool is not there"):
+        volumes.require_layout(str(pool / "nowhere"), "clone web-1")
+    assert not (pool / "clones").exists()
 
 
 def test_a_staged_directory_is_gone_afterwards_whatever_happened(pool):

@@ -151,10 +151,11 @@ def test_a_lost_volume_is_made_again_when_that_is_asked_for(world: World) -> Non
 
 
 def test_a_pool_that_is_not_there_loses_nothing(world: World) -> None:
-    world.seen["hv1"].update(pools=[], data=[])
+    world.rows.volumes["web-1.db"]["pool"] = "slow"
+    world.seen["hv1"]["data"].clear()
     plan = plan_with(world, DB, recreate=["web-1.db"])
     assert actions(plan)["web-1"] == ("refuse", ())
-    assert "is in pool default of hv1, which hv1 does not reach" in reasons(plan)["web-1"]
+    assert "is in pool slow of hv1, which hv1 does not reach" in reasons(plan)["web-1"]
 
 
 def test_servers_that_go_leave_their_volumes_to_those_that_come_back(world: World) -> None:

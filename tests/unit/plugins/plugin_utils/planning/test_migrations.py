@@ -314,7 +314,13 @@ def test_a_clone_that_was_never_made_is_named(world: World) -> None:
         migrate(world)
 
 
-# A provider that is gone
+# A provider that is gone, or its pool
+
+
+def test_a_server_does_not_leave_a_pool_that_cannot_be_used(world: World) -> None:
+    world.spoil_pool("hv1")
+    with pytest.raises(EncompassError, match=r"machine web-1: its pool default of hv1 cannot be used.*Repair that"):
+        migrate(world)
 
 
 def test_only_the_operators_word_brings_a_server_up_elsewhere(world: World) -> None:

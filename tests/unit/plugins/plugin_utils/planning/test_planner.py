@@ -117,6 +117,29 @@ def test_an_undefined_domain_comes_back_as_the_same_machine() -> None:
     assert world.rows.machines["web-1"] == before
 
 
+UNSEEN = "its pool default of hv1 cannot be used: /pool/masters is not there"
+
+
+def test_what_was_not_looked_for_is_not_lost() -> None:
+    world = World()
+    world.deploy()
+    world.spoil_pool("hv1")
+    for plan in (world.plan(), world.plan(count=0), world.retire()):
+        (web,) = (member for member in plan.members if member.server == "web-1")
+        assert (web.action, web.verbs, web.reasons) == ("refuse", (), (UNSEEN,))
+        assert not {key for key in plan.rows if "web-1" in key or web.clone in key}
+    assert world.retire().body == world.rows.deployments["web"]
+
+
+def test_a_clone_without_a_server_stays_while_its_pool_cannot_be_used() -> None:
+    world = World()
+    world.deploy(count=1)
+    world.rows.deployments["web"]["leaving"] = list(world.rows.clones)
+    world.remove_machine("web-1")
+    world.spoil_pool("hv1")
+    assert [member.action for member in world.retire().members] == ["refuse"]
+
+
 def test_a_stopped_domain_is_started() -> None:
     world = World()
     world.deploy()

@@ -249,6 +249,31 @@ def test_a_standby_clone_that_is_lost_is_named(world: World) -> None:
         world.plan_scenario(rollback=["web"])
 
 
+@pytest.mark.parametrize("what", ["update", "rollback", "reassign"])
+def test_servers_in_a_pool_that_cannot_be_used_are_left_alone(world: World, what: str) -> None:
+    update(world)
+    world.spoil_pool("hv1")
+    plans = {
+        "update": world.plan_update,
+        "rollback": lambda: world.plan_scenario(rollback=["web"]),
+        "reassign": lambda: reassign(world, machines=["web-1"], function="batch"),
+    }
+    (web,) = (member for member in plans[what]().members if member.server == "web-1")
+    assert (web.action, web.verbs) == ("refuse", ())
+    assert "its pool default of hv1 cannot be used" in web.reasons[0]
+
+
+def test_a_standby_clone_in_a_pool_that_cannot_be_used_is_not_made_anew(world: World) -> None:
+    update(world)
+    waiting = next(name for name, body in world.rows.clones.items() if body["master"] == "web-server-v1")
+    world.rows.clones[waiting]["pool"] = "slow"
+    world.seen["hv1"]["volumes"] = [one for one in world.seen["hv1"]["volumes"] if waiting not in one["path"]]
+    with pytest.raises(EncompassError, match=f"{waiting}, which it would go back to, cannot be seen: its pool slow"):
+        world.plan_scenario(rollback=["web"])
+    with pytest.raises(EncompassError, match=f"clone {waiting}: its pool slow of hv1 cannot be used"):
+        world.plan_update(version=1)
+
+
 def test_a_server_in_maintenance_is_left_alone(world: World) -> None:
     world.rows.clones[served(world)["web-1"]]["metastate"] = "maintenance"
     with pytest.raises(EncompassError, match="is in maintenance"):

@@ -192,6 +192,14 @@ class World:
             clone["turn"] = (served["turn"] or 0) + 1
             self.rows.machines[member.machine]["clone"] = member.clone
 
+    def spoil_pool(self, provider: str) -> None:
+        """Have a pool lose its mount: its guests are down, and nothing of it is to be seen."""
+        seen = self.seen[provider]
+        seen["pools"][0].update(usable=False, problem="/pool/masters is not there")
+        seen.update(volumes=[], data=[], masters=[])
+        for domain in seen["domains"]:
+            domain["active"] = False
+
     def domain(self, machine: str) -> dict[str, t.Any]:
         """Return a domain as its provider shows it."""
         for seen in self.seen.values():
