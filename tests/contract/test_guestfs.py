@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -29,6 +30,8 @@ from ansible_collections.encompass.images.plugins.module_utils._module.runner im
 
 from tests.contract.guests import LAYOUT, Clone, customize, fingerprint, list_tree, make_master, run
 from tests.contract.module_process import start_module
+from tests.contract.pools import mounted_tmpfs
+from tests.lab.commands import wait_until
 
 pytest.importorskip("guestfs", reason="the Python binding of libguestfs is not installed")
 
@@ -119,6 +122,23 @@ def batch(master: Path, tmp_path_factory: pytest.TempPathFactory) -> Batch:
     launches = len((folder / "launches").read_text())
     trees = {name: clones[name].extract(folder) for name in ("good-1", "good-2", "nowhere", "nothing")}
     return Batch(folder, clones, outcomes, trees, launches)
+
+
+def test_a_pool_that_gets_full_while_a_guest_writes_is_told_soon(master: Path, tmp_path: Path) -> None:
+    items = [{"name": "big", "type": "file", "path": "/etc/big", "content": os.urandom(2 << 20).hex()}]
+    with mounted_tmpfs(tmp_path / "pool", 64 << 20) as pool:
+        clone = Clone.make(pool, "web-1", master)
+        running = start_module("customize", {"clones": [clone.entry(items)], "virt_type": "qemu"})
+        wait_until(clone.journal.exists, timeout_s=120, what="the first change", every_s=0.01)
+        filler = pool / "filler"
+        subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=64k"], check=False, capture_output=True)
+        since = time.monotonic()
+        result = json.loads(running.communicate(timeout=300)[0])
+        assert f"the pool at {pool} got full while it was worked on" in result["msg"]
+        assert time.monotonic() - since < 60
+        filler.unlink()
+        assert not customize({"clones": [clone.entry(items)], "virt_type": "qemu"}).get("failed")
+        assert (clone.extract(tmp_path) / "etc/big").read_text() == items[0]["content"]
 
 
 class TestOneBatch:

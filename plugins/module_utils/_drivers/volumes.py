@@ -23,6 +23,8 @@ from .._core.errors import EncompassError, NotFound, ToolFailed
 from .._core.os_errors import explain_os_error
 from .._core.pool_layout import LAYOUT, KeptSeen
 
+_NO_ROOM_BYTES = 1 << 20
+
 
 @contextlib.contextmanager
 def explained(subject: str, action: str) -> t.Iterator[None]:
@@ -59,6 +61,16 @@ def count_free_bytes(path: str, subject: str) -> int:
         nearest = next(place for place in (pathlib.Path(path), *pathlib.Path(path).parents) if place.exists())
         status = os.statvfs(nearest)
     return status.f_bavail * status.f_frsize
+
+
+def find_full(paths: t.Iterable[str]) -> str:
+    """Return the first of these directories on whose file system not even root finds room; "" when there is none."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            status = os.statvfs(path)
+            if status.f_bfree * status.f_frsize < _NO_ROOM_BYTES:
+                return path
+    return ""
 
 
 # Staging

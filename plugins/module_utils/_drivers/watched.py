@@ -20,7 +20,7 @@ import time
 import typing as t
 
 from .._core import errors
-from .._core.errors import EncompassError, ToolFailed
+from .._core.errors import EncompassError, NoSpace, ToolFailed
 
 Send = t.Callable[[t.Any], None]
 Work = t.Callable[[str], t.Any]
@@ -33,7 +33,12 @@ Diagnose = t.Callable[[t.Sequence[str], str], t.Optional[t.Mapping[str, Encompas
 None when nothing more can be found out, so that all fail; else the batch is tried again without the culprits.
 """
 
+FindFull = t.Callable[[], str]
+"""Returns a pool that has no room left, "" when all have. What writes to it stands still, and nothing tells of that."""
+
 _PR_SET_PDEATHSIG = 1
+_LOOK_EVERY_S = 3.0
+_FULL_FOR_S = 15.0
 _MOST_ATTEMPTS = 3
 _REMEDY = "See whether its pool is full or its disk fails, and run again."
 
@@ -52,12 +57,14 @@ def run_batches(
     describe: t.Callable[[str], str],
     lanes: int,
     timeout_s: float,
+    find_full: FindFull = lambda: "",
 ) -> dict[str, t.Any]:
     """Run every batch in a child of its own, ``lanes`` at a time; return each name's result or EncompassError.
 
-    A child that dies or takes longer than ``timeout_s`` costs only the name that it was working on. ``describe`` turns
-    a name into the subject of an error.
+    A child that dies or takes longer than ``timeout_s`` costs only the name that it was working on; a pool that is
+    full, and stays so for a while, ends them all. ``describe`` turns a name into the subject of an error.
     """
+    fullness = _Fullness(find_full)
     waiting = collections.deque(_Batch(tuple(batch)) for batch in batches if batch)
     children: list[_Child] = []
     results: dict[str, t.Any] = {}
@@ -66,6 +73,11 @@ def run_batches(
             while waiting and len(children) < max(1, lanes):
                 children.append(_Child(waiting.popleft(), serve, timeout_s))
             _wait_for_any(children)
+            full = fullness.look()
+            if full:
+                left = [name for child in children for name in child.left]
+                left += [name for batch in waiting for name in batch.names]
+                return {**results, **{name: _describe_full(describe(name), full) for name in left}}
             for child in [child for child in children if child.has_ended(results)]:
                 children.remove(child)
                 waiting.extend(_settle(child, results, diagnose, describe))
@@ -129,8 +141,31 @@ class _Child:
             self.begun = None
 
 
+class _Fullness:
+    """How long a pool has been full: what frees room, or needs none, may go on for a moment."""
+
+    def __init__(self, find_full: FindFull) -> None:
+        self._find_full = find_full
+        self._since: float | None = None
+
+    def look(self) -> str:
+        """Return the pool that has been full for too long, "" when there is none."""
+        full = self._find_full()
+        if not full:
+            self._since = None
+            return ""
+        self._since = self._since or time.monotonic()
+        return full if time.monotonic() - self._since >= _FULL_FOR_S else ""
+
+
+def _describe_full(subject: str, pool: str) -> NoSpace:
+    problem = f"the pool at {pool} got full while it was worked on, so that it could not get further"
+    return NoSpace(subject, problem, remedy="Free room in the pool, and run again.")
+
+
 def _wait_for_any(children: t.Sequence[_Child]) -> None:
     wait_s = max(0.0, min(child.deadline for child in children) - time.monotonic())
+    wait_s = min(wait_s, _LOOK_EVERY_S)
     multiprocessing.connection.wait([child.receiver for child in children], timeout=wait_s)
 
 

@@ -180,6 +180,7 @@ class CaptureVerb:
                     if not appliance.is_alive:
                         return  # the parent starts another one for the rest
 
+        pools = {self._requests[name].master.pool.path for name in copies}
         results = run_batches(
             choose_batches(list(guests.values()), lanes=1),
             serve,
@@ -187,6 +188,7 @@ class CaptureVerb:
             describe=lambda name: self._requests[name].subject,
             lanes=1,
             timeout_s=self._options.timeout_s,
+            find_full=lambda: volumes.find_full(pools),
         )
         return {name: self._complete(guests[name], told) for name, told in results.items()}
 

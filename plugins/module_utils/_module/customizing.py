@@ -128,6 +128,7 @@ class CustomizeVerb:
                         return  # the parent starts another one for the rest
 
         alone = [name for name in names if may_run_guest_code(self._requests[name], plans[name])]
+        pools = {self._requests[name].directory.rpartition("/")[0] for name in names}
         batches = choose_batches([self._requests[name] for name in names], lanes=self._lanes, alone=alone)
         return run_batches(
             batches,
@@ -136,6 +137,7 @@ class CustomizeVerb:
             describe=lambda name: f"{KIND} {name}",
             lanes=self._lanes,
             timeout_s=self._timeout_s,
+            find_full=lambda: volumes.find_full(pools),
         )
 
     def _customize(

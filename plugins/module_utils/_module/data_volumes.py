@@ -136,6 +136,7 @@ class DataVerb:
                     run(name, lambda name: self._make_file_system(appliance, name, steps[name]))
 
         names = list(steps)
+        pools = {self._requests[name].pool_path for name in names}
         results = run_batches(
             [names[first : first + MOST_DISKS] for first in range(0, len(names), MOST_DISKS)],
             serve,
@@ -143,6 +144,7 @@ class DataVerb:
             describe=lambda name: f"{KIND} {name}",
             lanes=1,
             timeout_s=self._timeout_s,
+            find_full=lambda: volumes.find_full(pools),
         )
         return {name: result if isinstance(result, EncompassError) else None for name, result in results.items()}
 

@@ -17,8 +17,10 @@ from ansible_collections.encompass.images.plugins.module_utils._core.errors impo
     Conflict,
     EncompassError,
     InvalidRequest,
+    NoSpace,
     ToolFailed,
 )
+from ansible_collections.encompass.images.plugins.module_utils._drivers import watched
 from ansible_collections.encompass.images.plugins.module_utils._drivers.watched import run_batches
 
 
@@ -113,6 +115,35 @@ class TestABatchThatDoesNotBegin:
         results = run(["a", "locked"], serve=self.serve, diagnose=diagnose)
         assert all(isinstance(result, ToolFailed) for result in results.values())
         assert len(calls) == 2
+
+
+class TestFullPool:
+    @pytest.fixture(autouse=True)
+    def short_times(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(watched, "_LOOK_EVERY_S", 0.05)
+        monkeypatch.setattr(watched, "_FULL_FOR_S", 0.5)
+
+    def test_a_pool_that_stays_full_ends_all_that_is_not_done(self) -> None:
+        started = time.monotonic()
+        results = run(["a", "hang", "b"], ["hang too"], ["c"], find_full=lambda: "/pool")
+        assert time.monotonic() - started < 10
+        assert {name for name, result in results.items() if isinstance(result, NoSpace)} == {
+            "hang",
+            "hang too",
+            "b",
+            "c",
+        }
+        assert "clone hang: the pool at /pool got full" in str(results["hang"])
+        assert results["a"].startswith("a in ")
+
+    def test_a_pool_that_gets_room_again_ends_nothing(self) -> None:
+        answers = iter(["/pool", "/pool", ""] * 100)
+
+        def work_slowly(names: t.Sequence[str], run: t.Callable) -> None:
+            for name in names:
+                run(name, lambda _name: time.sleep(1.5))
+
+        assert run(["a"], serve=work_slowly, find_full=lambda: next(answers)) == {"a": None}
 
 
 def test_what_a_stopped_child_has_started_ends_with_it(tmp_path: Path) -> None:
