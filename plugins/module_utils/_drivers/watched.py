@@ -16,6 +16,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import subprocess
 import time
 import typing as t
 
@@ -194,6 +195,7 @@ def _live(names: t.Sequence[str], serve: Serve, sender: t.Any, parent: int) -> N
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
+    guard = _Guard()
     silence = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(silence, descriptor)
@@ -214,6 +216,32 @@ def _live(names: t.Sequence[str], serve: Serve, sender: t.Any, parent: int) -> N
         sender.send(("lost", None, exc.problem))
     except Exception as exc:  # the parent has to be told, whatever it was
         sender.send(("lost", None, f"the process that worked on it failed ({type(exc).__name__})"))
+    finally:
+        guard.dismiss()
+
+
+class _Guard:
+    """Has all that this process started end with it, even when whoever kills it kills every Python process.
+
+    libguestfs leaves a process behind to do that, which is a fork of ours and dies in the same blow; its appliance
+    would hold the volumes for ever.
+    """
+
+    # read ends when a line comes, or when the last process that holds the pipe is gone.
+    _SCRIPT = 'read -r _ || kill -s KILL -- "-$1"'
+
+    def __init__(self) -> None:
+        self._shell = subprocess.Popen(
+            ["/bin/sh", "-c", self._SCRIPT, "encompass-guard", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def dismiss(self) -> None:
+        """Let the guard go, because this process ends by itself."""
+        self._shell.communicate(b"\n")
 
 
 def _dump_error(error: EncompassError) -> tuple[str, str, str, str]:

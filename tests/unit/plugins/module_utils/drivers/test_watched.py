@@ -175,6 +175,34 @@ def test_children_end_with_their_parent(tmp_path: Path) -> None:
     assert is_gone(int((tmp_path / "pid").read_text()))
 
 
+def test_what_a_child_has_started_ends_when_parent_and_child_die_in_one_blow(tmp_path: Path) -> None:
+    def start_and_hang(_name: str) -> None:
+        process = subprocess.Popen(["sleep", "60"])
+        (tmp_path / "new").write_text(f"{os.getpid()} {process.pid}")
+        (tmp_path / "new").rename(tmp_path / "pids")
+        time.sleep(60)
+
+    parent = os.fork()
+    if parent == 0:
+        run(["a"], serve=lambda names, run_one: run_one(names[0], start_and_hang), timeout_s=60)
+        os._exit(0)
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "pids").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child, started = map(int, (tmp_path / "pids").read_text().split())
+    for pid in (child, parent):
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    assert is_gone(started)
+
+
+def test_a_child_that_ends_leaves_no_guard() -> None:
+    child = int(run(["a"])["a"].split()[-1])
+    guards = subprocess.run(["pgrep", "-f", f"encompass-guard {child}$"], check=False, capture_output=True, text=True)
+    assert guards.stdout == ""
+
+
 def test_a_child_says_nothing_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
     def make_noise(_name: str) -> None:
         os.write(1, b"noise")
