@@ -89,6 +89,24 @@ def test_a_stopped_machines_files_arrive_whole_or_not_at_all(
     assert there.virsh("pool-list", "--name").split() == ["default", "other"]
 
 
+@pytest.mark.parametrize(
+    "left",
+    ["rm {0}/manifest.json", "truncate -s 0 {0}/manifest.json && truncate -s 99 {0}/manifest.json", "rm -r {0}"],
+    ids=["a receiver was killed", "a sender was killed", "somebody tidied up"],
+)
+def test_what_an_earlier_run_left_of_a_shipment_is_sent_again(
+    pair: tuple[Provider, Provider], guest: dict[str, t.Any], left: str
+) -> None:
+    here, there = pair
+    item = moving(here, guest)
+    assert run(here, there, "sent", item)["changed"]
+    there.host.exec("sh", "-c", left.format(f"{OTHER}/.staging/clone~clone-1~arrival"))
+    assert run(here, there, "sent", item)["changed"]
+    assert run(there, here, "received", item)["changed"]
+    there.host.exec("qemu-img", "check", "-q", "-f", "qcow2", f"{OTHER}/clones/clone-1/root.qcow2")
+    assert there.virsh("pool-list", "--name").split() == ["default", "other"]
+
+
 def test_a_running_machine_is_taken_back_or_goes_on_there(
     pair: tuple[Provider, Provider], guest: dict[str, t.Any]
 ) -> None:

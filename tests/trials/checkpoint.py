@@ -49,6 +49,7 @@ class Checkpoint:
         """Make the site what it was; nobody may be at work on it."""
         for host in self._lab.hosts:
             _remove_domains(host)
+            _forget_arrivals(host)
         for name, pool in self._pools.items():
             _copy(self._folder / name, pool)
         for path in self._controller.directory.glob("*.sqlite*"):
@@ -85,6 +86,13 @@ def _remove_domains(host: LabHost) -> None:
     for name in _list_domains(host, "--all"):
         host.exec("virsh", "-q", "destroy", name, check=False)
         host.exec("virsh", "-q", "undefine", name, "--managed-save", "--nvram", "--checkpoints-metadata")
+
+
+def _forget_arrivals(host: LabHost) -> None:
+    """Have libvirt forget what a killed migration opened: its files are about to go."""
+    for name in host.exec("virsh", "-q", "pool-list", "--name").stdout.split():
+        if name.startswith("encompass-arrival-"):
+            host.exec("virsh", "-q", "pool-destroy", name)
 
 
 def _list_domains(host: LabHost, state: str) -> list[str]:

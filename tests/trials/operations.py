@@ -22,11 +22,12 @@ class Call:
     """A run of ansible-playbook."""
 
     playbook: str | list[dict[str, t.Any]]
-    variables: t.Mapping[str, t.Any] = field(default_factory=dict)
+    variables: t.Mapping[str, t.Any] | t.Callable[[CrashSite], t.Mapping[str, t.Any]] = field(default_factory=dict)
 
     def start(self, site: CrashSite) -> RunningPlaybook:
         playbook = f"encompass.images.{self.playbook}" if isinstance(self.playbook, str) else self.playbook
-        return site.controller.start(playbook, **self.variables)
+        variables = self.variables(site) if callable(self.variables) else self.variables
+        return site.controller.start(playbook, **variables)
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,12 @@ def deploy(**changes: t.Any) -> Call:
 
 
 def migrate(*, live: bool) -> Call:
-    """Return a migration of that server."""
-    return Call("migrate", {"encompass_migrate": [{"machines": ["web-1"], "live": live}]})
+    """Return a migration of that server, away from the provider that new servers get first."""
+
+    def choose(site: CrashSite) -> dict[str, t.Any]:
+        return {"encompass_migrate": [{"machines": ["web-1"], "live": live, "to": site.lab.hosts[1].name}]}
+
+    return Call("migrate", choose)
 
 
 # What a killed run may have left: something staged by a process that is gone, and a domain that no record names.

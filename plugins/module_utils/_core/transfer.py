@@ -10,6 +10,7 @@ gives them their names.
 from __future__ import annotations
 
 import dataclasses
+import json
 import typing as t
 
 from .errors import InvalidRequest, NotFound, TransitionRefused
@@ -46,6 +47,15 @@ class Manifest:
     def to_record(self) -> dict[str, t.Any]:
         """Return the manifest as it is written."""
         return {"files": [dataclasses.asdict(entry) for entry in self.files]}
+
+    @classmethod
+    def read(cls, content: bytes, subject: str) -> Manifest | None:
+        """Return a manifest that was fetched; None for one that is not whole, because its sender was killed."""
+        try:
+            record = json.loads(content)
+        except ValueError:
+            return None
+        return cls.parse(record, subject)
 
     @classmethod
     def parse(cls, record: t.Mapping[str, t.Any], subject: str) -> Manifest:

@@ -145,14 +145,14 @@ class MigratingHost(LibvirtHost):
         os.lseek(descriptor, 0, os.SEEK_SET)
         self._call(f"file {name}", send, limit_s=limit_s)
 
-    def download(self, pool: str, name: str) -> bytes | None:
-        """Return a small file of a pool; None when there is none."""
+    def download(self, pool: str, name: str) -> bytes:
+        """Return a small file of a pool; empty when there is none."""
 
-        def fetch() -> bytes | None:
+        def fetch() -> bytes:
             pools = [handle for handle in self._connection.listAllStoragePools(0) if handle.name() == pool]
-            volumes = [volume for handle in pools for volume in handle.listAllVolumes() if volume.name() == name]
+            volumes = [volume for handle in pools for volume in _list_volumes(handle) if volume.name() == name]
             if not volumes:
-                return None
+                return b""
             stream = self._connection.newStream(0)
             volumes[0].download(stream, 0, 0, 0)
             received: list[bytes] = []
@@ -168,6 +168,15 @@ def open_migrating_host(uri: str, *, timeout_s: float) -> t.Iterator[MigratingHo
     """Open a libvirt host between which and others machines move."""
     with connected(MigratingHost(uri, timeout_s=timeout_s)) as host:
         yield host
+
+
+def _list_volumes(pool: t.Any) -> list[t.Any]:
+    """Return what is in a pool now; libvirt goes on showing what was taken out behind its back."""
+    try:
+        pool.refresh(0)
+        return list(pool.listAllVolumes())
+    except libvirt.libvirtError:  # its directory is gone, and now the pool is too
+        return []
 
 
 def _choose_flags(step: MigrateDomain, limits: MigrationLimits) -> int:

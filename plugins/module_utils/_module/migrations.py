@@ -121,7 +121,7 @@ class SendVerb(MoveVerb):
 
     def _read_manifest(self, item: Move, parcel: Parcel) -> Manifest | None:
         content = self._peers.require(item.to).download(name_arrival(parcel), MANIFEST)
-        return Manifest.parse(json.loads(content), item.subject) if content else None
+        return Manifest.read(content, item.subject)
 
     def plan(self, item: Move, seen: ShipmentSeen) -> list[Step]:
         """Return the steps that are left to do."""

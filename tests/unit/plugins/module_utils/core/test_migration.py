@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import typing as t
 
 import pytest
@@ -224,6 +225,18 @@ def test_check_mode_sees_what_would_have_been_sent() -> None:
     item = read_move({**MACHINE, "stage": "assigned"})
     assert plan_arrival(item, presume_arrival(item, arrived(None, None)))
     assert presume_arrival(read_move(MACHINE), arrived(None, None)) == arrived(None, None)
+
+
+WHOLE = json.dumps(Manifest(FILES).to_record()).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "read"),
+    [(WHOLE, Manifest(FILES)), (b"", None), (bytes(len(WHOLE)), None), (WHOLE[:40] + bytes(len(WHOLE) - 40), None)],
+    ids=["whole", "none", "not written", "partly written"],
+)
+def test_a_manifest_is_whole_or_none(content: bytes, read: Manifest | None) -> None:
+    assert Manifest.read(content, "machine web-1") == read
 
 
 # What is left
