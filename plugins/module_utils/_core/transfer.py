@@ -15,7 +15,7 @@ import typing as t
 
 from .errors import InvalidRequest, NotFound, TransitionRefused
 from .migration import Move, Parcel
-from .pool_layout import format_bytes
+from .pool_layout import RemoveLeftovers, format_bytes
 from .steps import Step
 
 MANIFEST = "manifest.json"
@@ -142,6 +142,7 @@ class ArrivalSeen:
     manifests: t.Mapping[str, Manifest | None]
     volumes: t.Mapping[str, t.Collection[str] | None]
     open: t.Mapping[str, bool]
+    leftovers: tuple[str, ...] = ()
 
 
 def presume_arrival(item: Move, seen: ArrivalSeen) -> ArrivalSeen:
@@ -153,7 +154,7 @@ def presume_arrival(item: Move, seen: ArrivalSeen) -> ArrivalSeen:
 
 def plan_arrival(item: Move, seen: ArrivalSeen) -> list[Step]:
     """Return the steps after which the target has all that the machine's clones need."""
-    steps: list[Step] = []
+    steps: list[Step] = [RemoveLeftovers(seen.leftovers)] if seen.leftovers else []
     for parcel in item.parcels:
         if parcel.shared:
             _require_volumes(item, parcel, seen.volumes[parcel.id])

@@ -26,6 +26,7 @@ from .._core.migration import (
     read_vacancy,
     report_move,
 )
+from .._core.pool_layout import RemoveLeftovers
 from .._core.steps import Step
 from .._core.transfer import (
     MANIFEST,
@@ -82,7 +83,10 @@ class ReceiveVerb:
 
     def _perform_step(self, name: str, step: Step) -> None:
         subject = f"machine {name}"
-        if isinstance(step, RemoveStale):
+        if isinstance(step, RemoveLeftovers):
+            for path in step.paths:
+                volumes.remove_tree(path, subject)
+        elif isinstance(step, RemoveStale):
             volumes.discard_directory(step.path, subject)
         elif isinstance(step, PublishArrival):
             self._publish(step, subject)
@@ -117,14 +121,16 @@ def _see_arrival(item: Move) -> ArrivalSeen:
     manifests: dict[str, Manifest | None] = {}
     listed: dict[str, t.Collection[str] | None] = {}
     is_open: dict[str, bool] = {}
+    leftovers: list[str] = []
     for parcel in item.parcels:
+        leftovers += volumes.find_leftovers(parcel.target_pool_path, parcel.kind).get(parcel.name, [])
         record = volumes.read_json(f"{parcel.arrival}/{MANIFEST}", item.subject)
         manifests[parcel.id] = Manifest.parse(record, item.subject) if record else None
         found = volumes.list_volumes(parcel.target_directory, item.subject)
         paths = None if found is None else list(found.values())
         listed[parcel.id] = None if paths is None else {pathlib.PurePath(path).name for path in paths}
         is_open[parcel.id] = any(image_files.is_open_in_qemu(path, item.subject) for path in paths or ())
-    return ArrivalSeen(manifests, listed, is_open)
+    return ArrivalSeen(manifests, listed, is_open, tuple(leftovers))
 
 
 def _finish_volume(

@@ -13,7 +13,7 @@ from ...module_utils._core.lifecycle import apply_event
 from ...module_utils._core.placement import place_machine
 from .destinations import Journey, find_live_obstacle, find_obstacle, to_need, to_open_candidate
 from .ledger import Ledger
-from .planner import accept_finding, conclude, draft_member
+from .planner import accept_finding, conclude, draft_member, has_reservations, wait_for_provider
 from .plans import Body, DeploymentPlan, MemberPlan, order_verbs, verbs_to_active
 from .request import MigrationRequest
 from .updates import list_machines
@@ -51,11 +51,7 @@ def plan_migration(ledger: Ledger, request: MigrationRequest, machine: str) -> M
     """Plan one machine; one that is where it shall be stays."""
     draft = draft_member(ledger, machine)
     if draft.provider == request.to:
-        left = list_vacated(ledger, machine)
-        clear = left if ledger.snapshot.clones[draft.clone]["stage"] == "active" else ()
-        return dataclasses.replace(
-            draft, to=request.to if clear else "", vacates=clear, reasons=(f"it is on {request.to} already",)
-        )
+        return _plan_stay(ledger, draft)
     if draft.provider in request.fenced:
         return _plan_evacuation(ledger, request, draft)
     if draft.provider not in ledger.views:
@@ -68,14 +64,44 @@ def plan_migration(ledger: Ledger, request: MigrationRequest, machine: str) -> M
     if problem:
         raise InvalidRequest(f"machine {machine}", problem, remedy="Repair that, and run the play again.")
     reasons: list[str] = []
-    stage = accept_finding(ledger, draft, reasons)["stage"]
-    if stage in ("planned", "unassigned"):
-        raise InvalidRequest(
-            f"machine {machine}", f"its clone {draft.clone} is {stage}", remedy="Run encompass.images.deploy first."
-        )
+    stage = _require_deployed(draft, accept_finding(ledger, draft, reasons))
     journey = _choose_target(ledger, request, draft, reasons)
     is_live = _choose_live(request, journey, stage, reasons)
     return _prepare(ledger, draft, journey, reasons, verbs=_list_verbs(journey, stage, live=is_live))
+
+
+def _require_deployed(draft: MemberPlan, clone: Body) -> str:
+    """Return the stage of a machine's clone; refuse one that was never brought up."""
+    stage = str(clone["stage"])
+    if stage in ("planned", "unassigned") or not clone.get("customization"):
+        found = stage if stage in ("planned", "unassigned") else "not customized yet"
+        raise InvalidRequest(
+            f"machine {draft.machine}",
+            f"its clone {draft.clone} is {found}",
+            remedy="Run encompass.images.deploy first.",
+        )
+    return stage
+
+
+def _plan_stay(ledger: Ledger, draft: MemberPlan) -> MemberPlan:
+    """Plan a machine that is where it shall be: a run that was killed may not have brought it up, or cleared up."""
+    held = wait_for_provider(ledger, draft)
+    if held is not None:
+        return held
+    reasons = [f"it is on {draft.provider} already"]
+    verbs = verbs_to_active(_require_deployed(draft, accept_finding(ledger, draft, reasons)))
+    if not has_reservations(ledger, draft):
+        reasons.append("its address is not reserved on its network")
+        verbs = order_verbs("assign", *verbs)
+    left = list_vacated(ledger, draft.machine)
+    return dataclasses.replace(
+        draft,
+        action="repair" if verbs else "keep",
+        to=draft.provider if verbs or left else "",
+        verbs=verbs,
+        vacates=left,
+        reasons=tuple(reasons),
+    )
 
 
 def _choose_target(ledger: Ledger, request: MigrationRequest, draft: MemberPlan, reasons: list[str]) -> Journey:

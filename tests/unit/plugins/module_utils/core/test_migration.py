@@ -31,6 +31,7 @@ from ansible_collections.encompass.images.plugins.module_utils._core.migration i
     report_move,
 )
 from ansible_collections.encompass.images.plugins.module_utils._core.network import Network, Reservation
+from ansible_collections.encompass.images.plugins.module_utils._core.pool_layout import RemoveLeftovers
 from ansible_collections.encompass.images.plugins.module_utils._core.provider import DomainSeen, NetworkSeen, Power
 from ansible_collections.encompass.images.plugins.module_utils._core.transfer import (
     ArrivalSeen,
@@ -206,6 +207,12 @@ def test_what_arrived_takes_the_place_of_what_is_stale() -> None:
     steps = plan_arrival(item, arrived(Manifest(FILES), ["root.qcow2"]))
     assert [step.describe().split(",")[0] for step in steps] == ["delete /pool/clones/c1", "check 2 files"]
     assert plan_arrival(item, arrived(None, ["root.qcow2"])) == []
+
+
+def test_what_a_killed_run_left_half_unpacked_goes() -> None:
+    item = read_move({**MACHINE, "live": False})
+    seen = dataclasses.replace(arrived(Manifest(FILES), None), leftovers=("/pool/.staging/clone~c1~x",))
+    assert plan_arrival(item, seen)[0] == RemoveLeftovers(("/pool/.staging/clone~c1~x",))
 
 
 REFUSED_ARRIVALS = {

@@ -122,6 +122,35 @@ def test_a_server_that_is_to_be_stopped_is(world: World) -> None:
     assert leave.work == {"hv1": {"vacate": [{"name": "web-1"}]}}
 
 
+@pytest.mark.parametrize(
+    ("stage", "verbs"), [("assigned", ("attach", "activate")), ("attached", ("activate",)), ("active", ())]
+)
+def test_a_run_after_one_that_was_killed_behind_the_move_finishes_it(
+    world: World, stage: str, verbs: tuple[str, ...]
+) -> None:
+    reserve(world)
+    arrive(world)
+    world.carry_out(redeploy(world))
+    world.seen["hv2"]["networks"][0]["dhcp_hosts"].clear()
+    clone = world.rows.machines["web-1"]["clone"]
+    world.rows.clones[clone]["stage"] = stage
+    world.domain("web-1")["active"] = stage == "active"
+    if stage == "assigned":
+        world.seen["hv2"]["domains"] = []
+    member = only_member(migrate(world, to="hv2"))
+    assert (member.action, member.verbs) == ("repair", ("assign", *verbs))
+    assert (member.to, member.vacates) == ("hv2", ("hv1",))
+    assert "its address is not reserved on its network" in member.reasons
+
+
+def test_a_server_that_was_never_brought_up_does_not_move(world: World) -> None:
+    world.rows.clones[world.rows.machines["web-1"]["clone"]].update(stage="assigned", customization=None)
+    world.seen["hv1"]["domains"] = []
+    for to in ("hv1", "hv2"):
+        with pytest.raises(EncompassError, match=r"is not customized yet.*deploy first"):
+            migrate(world, to=to)
+
+
 def test_a_server_that_does_not_run_moves_cold(world: World) -> None:
     world.domain("web-1")["active"] = False
     assert only_member(migrate(world)).verbs == CARRIED[1:]
