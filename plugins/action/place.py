@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import typing as t
 import uuid
 
@@ -37,11 +38,14 @@ class ActionModule(CatalogAction):
             raise InvalidRequest("place", "no provider was observed", remedy="Run discover on the providers first.")
         views = {name: ProviderView.parse(name, seen) for name, seen in sorted(observed.items())}
         catalog_uuid, left, now = self.catalog.uuid, self._find_left(), self.catalog.now()
-        seen_at = min(seen.get("asked_at", now) for seen in observed.values())
+        asked_at = {name: float(seen.get("asked_at", now)) for name, seen in observed.items()}
+        first = min(asked_at.values())
         with self.catalog.transaction() as tx:
             snapshot = read_snapshot(tx)
             # Before anything is judged: what another run is just changing is in no state that tells anything.
-            tx.refuse_unsettled(scenario.list_concerned(snapshot), seen_at=seen_at, owner=self.run_owner())
+            places = scenario.list_concerned(snapshot).items()
+            seen_at = {key: asked_at.get(provider, math.inf) if provider else first for key, provider in places}
+            tx.refuse_unsettled(seen_at, owner=self.run_owner())
             fresh = FreshNames(catalog_uuid, tx.next_number, lambda: str(uuid.uuid4()))
             plans = scenario.plan(Ledger(snapshot, views, fresh, self._read_wishes()))
             before = tx.get_some([key for plan in plans for key in plan.rows])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 import types
 
 import pytest
@@ -83,13 +84,33 @@ def test_a_run_is_told_who_is_at_work_before_it_judges_what_that_one_is_changing
 
 def test_a_run_judges_nothing_by_what_it_saw_before_another_run_changed_it(catalog):
     observed = {"hv1": {**make_seen(), "asked_at": catalog.now()}, "hv2": {**make_seen(2), "asked_at": catalog.now()}}
+    time.sleep(0.01)  # a store's clock may tick in milliseconds
     first = make_action(place, catalog, "first.yml", **{**WANTED, "observed": observed})
     (operation,) = first.perform()["operations"]
     catalog.commit(operation, {})
 
     with pytest.raises(Conflict, match=r"web: was changed by somebody else, in deploy by .*first\.yml.*, after"):
         make_action(place, catalog, **{**WANTED, "observed": observed}).perform()
-    observed["hv1"]["asked_at"] = observed["hv2"]["asked_at"] = catalog.now()
+    for seen in observed.values():
+        seen["asked_at"] = catalog.now()
+    assert make_action(place, catalog, **{**WANTED, "observed": observed}).perform()["changed"]
+
+
+def test_what_was_seen_of_one_provider_gets_no_older_by_changes_on_another(catalog):
+    observed = {name: {**make_seen(n), "asked_at": catalog.now()} for n, name in ((1, "hv1"), (2, "hv2"))}
+    first = make_action(place, catalog, **{**WANTED, "observed": observed})
+    (operation,) = first.perform()["operations"]
+    catalog.commit(operation, {})
+    for seen in observed.values():
+        seen["asked_at"] = catalog.now()
+    machine = catalog.require("machine", "web-1").body
+    time.sleep(0.01)
+    with catalog.transaction() as tx:
+        tx.put("machine", "web-1", {**machine, "cpus": 7})
+
+    with pytest.raises(Conflict, match="machine web-1: was changed by somebody else"):
+        make_action(place, catalog, **{**WANTED, "observed": observed}).perform()
+    observed[machine["provider"]]["asked_at"] = catalog.now()
     assert make_action(place, catalog, **{**WANTED, "observed": observed}).perform()["changed"]
 
 

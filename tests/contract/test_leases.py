@@ -335,33 +335,39 @@ def test_an_object_left_by_a_dead_owner_can_be_put_but_is_still_reported(catalog
 # What was seen of objects
 
 
+def seen_now(catalog, *keys):
+    return dict.fromkeys(keys, catalog.now())
+
+
 def test_what_was_seen_of_a_free_object_that_stays_is_to_be_trusted(catalog, owner, dead):
     catalog.begin("assign", [A], owner=dead)
     catalog.begin("assign", [B], owner=owner)
 
     with catalog.transaction() as transaction:
-        transaction.refuse_unsettled([A, B, C, ("machine", "never")], seen_at=catalog.now(), owner=owner)
+        transaction.refuse_unsettled(seen_now(catalog, A, B, C, ("machine", "never")), owner=owner)
 
 
 def test_what_was_seen_of_an_object_that_is_worked_on_tells_nothing(catalog, owner, other):
     operation = catalog.begin("assign", [B], owner=other)
 
     with catalog.transaction() as transaction, pytest.raises(Conflict, match="machine b: is busy: assign by") as busy:
-        transaction.refuse_unsettled([A, B], seen_at=catalog.now(), owner=owner)
+        transaction.refuse_unsettled(seen_now(catalog, A, B), owner=owner)
     assert busy.value.holder["operation"] == operation.id
 
 
 @pytest.mark.parametrize("body", [{"provider": "kvm-2"}, None], ids=["changed", "deleted"])
 def test_what_was_seen_before_a_change_is_old(catalog, owner, other, body):
-    seen_at = catalog.now()
+    seen_at = seen_now(catalog, A, B)
+    while catalog.now() <= seen_at[B]:
+        time.sleep(0.001)  # a store's clock may tick in milliseconds
     operation = catalog.begin("migrate", [B], owner=other)
     catalog.commit(operation.id, {B: body})
 
     told = rf"machine b: was changed by somebody else, in migrate by {other.user} .*, after this run had looked at it"
     with catalog.transaction() as transaction, pytest.raises(Conflict, match=told):
-        transaction.refuse_unsettled([A, B], seen_at=seen_at, owner=owner)
+        transaction.refuse_unsettled(seen_at, owner=owner)
     with catalog.transaction() as transaction:
-        transaction.refuse_unsettled([A, B], seen_at=catalog.now(), owner=owner)
+        transaction.refuse_unsettled(seen_now(catalog, A, B), owner=owner)
 
 
 # Heartbeat

@@ -121,13 +121,13 @@ def refuse_foreign_lease(tables: Tables, row: Row | None, owner: Owner | None, a
         raise _held_by(row.key, lease)
 
 
-def refuse_unsettled(tables: Tables, keys: t.Collection[Key], seen_at: float, owner: Owner) -> None:
+def refuse_unsettled(tables: Tables, seen_at: t.Mapping[Key, float], owner: Owner) -> None:
     """Raise Conflict when somebody else is at work on one of these objects, or when it changed since it was seen."""
-    rows = tables.read_some(keys)
-    for key in keys:
+    rows = tables.read_some(seen_at)
+    for key in seen_at:
         refuse_foreign_lease(tables, rows.get(key), owner, ())
-    for key in keys:
-        if _read_change(tables, key, rows.get(key)) > seen_at:
+    for key, moment in seen_at.items():
+        if _read_change(tables, key, rows.get(key)) > moment:
             raise Conflict(
                 describe_key(key),
                 f"was changed by {describe_author(tables, key)}, after this run had looked at it",

@@ -74,9 +74,9 @@ class Writing(Reading, t.Protocol):
     ) -> None:
         """Delete a row; its history stays. Raises NotFound and Conflict as ``put`` does."""
 
-    def refuse_unsettled(self, keys: t.Collection[Key], *, seen_at: float, owner: Owner) -> None:
+    def refuse_unsettled(self, seen_at: t.Mapping[Key, float], *, owner: Owner) -> None:
         """Raise Conflict when a running operation of somebody else holds one of these objects, or when one was changed
-        or deleted after ``seen_at``, a time of the store's clock; it is named with whoever did it.
+        or deleted after the time given with it, of the store's clock; it is named with whoever did it.
         """
 
     def next_number(self, sequence: str) -> int:

@@ -72,9 +72,9 @@ class Transaction:
         self.require(kind, name)
         records.write_records(self._tables, {(kind, name): None}, records.Author(verb, owner))
 
-    def refuse_unsettled(self, keys: t.Collection[Key], *, seen_at: float, owner: Owner) -> None:
+    def refuse_unsettled(self, seen_at: t.Mapping[Key, float], *, owner: Owner) -> None:
         """Raise Conflict when what was seen of these objects is no longer so, or will not be for long."""
-        leasing.refuse_unsettled(self._tables, keys, seen_at, owner)
+        leasing.refuse_unsettled(self._tables, seen_at, owner)
 
     def next_number(self, sequence: str) -> int:
         """Return the sequence's next number; it is never given out twice."""

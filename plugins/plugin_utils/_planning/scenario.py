@@ -61,14 +61,22 @@ class Scenario:
             return plans  # the deployments are there for their inputs alone
         return plans + [plan_deployment(ledger, request) for request in self.deployments]
 
-    def list_concerned(self, snapshot: Snapshot) -> list[Key]:
-        """Return the deployments that are planned and all that is theirs: what must not change meanwhile."""
+    def list_concerned(self, snapshot: Snapshot) -> dict[Key, str]:
+        """Return the deployments that are planned and all that is theirs, each with its provider, "" for deployments.
+
+        What was seen of them must not have changed since.
+        """
         names = self._list_deployments(snapshot)
         machines = [name for name, body in snapshot.machines.items() if body.get("deployment") in names]
         clones = [name for name, body in snapshot.clones.items() if body["machine"] in machines]
         volumes = [name for name, body in snapshot.volumes.items() if body.get("deployment") in names]
-        concerned = {"deployment": names, "machine": machines, "clone": clones, "volume": volumes}
-        return [(kind, name) for kind, found in concerned.items() for name in found]
+        concerned = {"machine": machines, "clone": clones, "volume": volumes}
+        places = {
+            (kind, name): str(getattr(snapshot, f"{kind}s")[name]["provider"])
+            for kind, found in concerned.items()
+            for name in found
+        }
+        return {**{("deployment", name): "" for name in names}, **places}
 
     def verb_of(self, plan: DeploymentPlan) -> str:
         """Return what the journal calls the work of a plan."""

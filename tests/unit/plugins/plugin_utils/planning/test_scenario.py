@@ -19,19 +19,27 @@ from ansible_collections.encompass.images.tests.unit.plugins.plugin_utils.planni
 
 SNAPSHOT = Snapshot(
     masters={},
-    clones={"web-clone": {"machine": "web-1"}, "standby": {"machine": "web-1"}, "free": {"machine": None}},
-    machines={"web-1": {"deployment": "web"}, "db-1": {"deployment": "db"}, "spare": {"deployment": None}},
+    clones={
+        "web-clone": {"machine": "web-1", "provider": "hv1"},
+        "standby": {"machine": "web-1", "provider": "hv1"},
+        "free": {"machine": None, "provider": "hv1"},
+    },
+    machines={
+        "web-1": {"deployment": "web", "provider": "hv1"},
+        "db-1": {"deployment": "db", "provider": "hv2"},
+        "spare": {"deployment": None, "provider": "hv1"},
+    },
     deployments={"web": {}, "db": {}},
-    volumes={"web-1.data": {"deployment": "web"}},
+    volumes={"web-1.data": {"deployment": "web", "provider": "hv1"}},
 )
-WEB_KEYS = [
-    ("deployment", "web"),
-    ("machine", "web-1"),
-    ("clone", "web-clone"),
-    ("clone", "standby"),
-    ("volume", "web-1.data"),
-]
-DB_KEYS = [("deployment", "db"), ("machine", "db-1")]
+WEB_KEYS = {
+    ("deployment", "web"): "",
+    ("machine", "web-1"): "hv1",
+    ("clone", "web-clone"): "hv1",
+    ("clone", "standby"): "hv1",
+    ("volume", "web-1.data"): "hv1",
+}
+DB_KEYS = {("deployment", "db"): "", ("machine", "db-1"): "hv2"}
 DECLARED = [parse_deployment(WEB, "web")]
 
 
@@ -45,11 +53,14 @@ DECLARED = [parse_deployment(WEB, "web")]
         ({"reassign": [ReassignRequest(function="night", machines=("spare", "db-1"))]}, DB_KEYS),
         ({"restore": {"web-1": "standby"}}, WEB_KEYS),
         ({"rollback": ["db"]}, DB_KEYS),
-        ({"retire": ["db", "gone"]}, [DB_KEYS[0], ("deployment", "gone"), DB_KEYS[1]]),
+        ({"retire": ["db", "gone"]}, {**DB_KEYS, ("deployment", "gone"): ""}),
     ],
     ids=["deploy", "update", "migrate all", "migrate", "reassign", "restore", "rollback", "retire"],
 )
 def test_a_run_is_about_its_deployments_and_all_that_is_theirs(
-    asked: dict[str, t.Any], concerned: list[tuple[str, str]]
+    asked: dict[str, t.Any], concerned: dict[tuple[str, str], str]
 ) -> None:
-    assert Scenario(**asked).list_concerned(SNAPSHOT) == concerned
+    found = Scenario(**asked).list_concerned(SNAPSHOT)
+    assert found == concerned
+    kinds = [kind for kind, _name in found]
+    assert kinds.index("machine") == kinds.count("deployment"), "who is told of its deployment need not hear of more"
