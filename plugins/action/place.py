@@ -39,12 +39,10 @@ class ActionModule(CatalogAction):
         views = {name: ProviderView.parse(name, seen) for name, seen in sorted(observed.items())}
         catalog_uuid, left, now = self.catalog.uuid, self._find_left(), self.catalog.now()
         asked_at = {name: float(seen.get("asked_at", now)) for name, seen in observed.items()}
-        first = min(asked_at.values())
         with self.catalog.transaction() as tx:
             snapshot = read_snapshot(tx)
             # Before anything is judged: what another run is just changing is in no state that tells anything.
-            places = scenario.list_concerned(snapshot).items()
-            seen_at = {key: asked_at.get(provider, math.inf) if provider else first for key, provider in places}
+            seen_at = _date_sights(scenario.list_concerned(snapshot), asked_at)
             tx.refuse_unsettled(seen_at, owner=self.run_owner())
             fresh = FreshNames(catalog_uuid, tx.next_number, lambda: str(uuid.uuid4()))
             plans = scenario.plan(Ledger(snapshot, views, fresh, self._read_wishes()))
@@ -126,6 +124,12 @@ class ActionModule(CatalogAction):
                 return ""
             targets = list(dict.fromkeys([*targets, *tx.get_some(left)]))
         return tx.begin(verb, targets, owner=owner, lease_s=DEPLOYMENT_LEASE_S).id
+
+
+def _date_sights(places: t.Mapping[Key, str], asked_at: t.Mapping[str, float]) -> dict[Key, float]:
+    """Return when each object was last seen as it was; what is on a provider that was not reached is not judged."""
+    first = min(asked_at.values())
+    return {key: asked_at.get(provider, math.inf) if provider else first for key, provider in places.items()}
 
 
 def _list_leaving(tx: Writing, plan: DeploymentPlan, known: Body) -> list[str]:

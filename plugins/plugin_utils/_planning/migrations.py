@@ -13,7 +13,7 @@ from ...module_utils._core.lifecycle import apply_event
 from ...module_utils._core.placement import place_machine
 from .destinations import Journey, find_live_obstacle, find_obstacle, to_need, to_open_candidate
 from .ledger import Ledger
-from .planner import accept_finding, conclude, draft_member, has_reservations, wait_for_provider
+from .planner import accept_finding, conclude, draft_member, has_reservations, leave_unseen
 from .plans import Body, DeploymentPlan, MemberPlan, order_verbs, verbs_to_active
 from .request import MigrationRequest
 from .updates import list_machines
@@ -73,11 +73,11 @@ def plan_migration(ledger: Ledger, request: MigrationRequest, machine: str) -> M
 def _require_deployed(draft: MemberPlan, clone: Body) -> str:
     """Return the stage of a machine's clone; refuse one that was never brought up."""
     stage = str(clone["stage"])
-    if stage in ("planned", "unassigned") or not clone.get("customization"):
-        found = stage if stage in ("planned", "unassigned") else "not customized yet"
+    early = stage if stage in ("planned", "unassigned") else "" if clone.get("customization") else "not customized yet"
+    if early:
         raise InvalidRequest(
             f"machine {draft.machine}",
-            f"its clone {draft.clone} is {found}",
+            f"its clone {draft.clone} is {early}",
             remedy="Run encompass.images.deploy first.",
         )
     return stage
@@ -85,7 +85,7 @@ def _require_deployed(draft: MemberPlan, clone: Body) -> str:
 
 def _plan_stay(ledger: Ledger, draft: MemberPlan) -> MemberPlan:
     """Plan a machine that is where it shall be: a run that was killed may not have brought it up, or cleared up."""
-    held = wait_for_provider(ledger, draft)
+    held = leave_unseen(ledger, draft)
     if held is not None:
         return held
     reasons = [f"it is on {draft.provider} already"]

@@ -83,7 +83,7 @@ def size_request(request: DeploymentRequest, master: Body) -> DeploymentRequest:
 def plan_surplus(ledger: Ledger, machine_name: str) -> MemberPlan:
     """Plan to take one server and its machine away."""
     draft = draft_member(ledger, machine_name)
-    held = wait_for_provider(ledger, draft)
+    held = leave_unseen(ledger, draft)
     if held is not None:
         return held
     reasons = ["no longer wanted"]
@@ -113,7 +113,7 @@ def plan_leavings(ledger: Ledger, deployment: str) -> list[MemberPlan]:
             draft = MemberPlan(
                 name, "retire", clone["provider"], "", name, clone["master"], (), ("its server is gone",)
             )
-            members.append(wait_for_provider(ledger, draft) or dataclasses.replace(draft, verbs=("delete",)))
+            members.append(leave_unseen(ledger, draft) or dataclasses.replace(draft, verbs=("delete",)))
     return members
 
 
@@ -140,7 +140,7 @@ def draft_member(ledger: Ledger, machine_name: str) -> MemberPlan:
     )
 
 
-def wait_for_provider(ledger: Ledger, draft: MemberPlan) -> MemberPlan | None:
+def leave_unseen(ledger: Ledger, draft: MemberPlan) -> MemberPlan | None:
     """Return the plan of a server whose provider or pool nobody could look at; None when both were seen."""
     if draft.provider not in ledger.views:
         reason = f"provider {draft.provider} was not reached in this run; left as it is"
@@ -151,7 +151,7 @@ def wait_for_provider(ledger: Ledger, draft: MemberPlan) -> MemberPlan | None:
 
 def hold_back(ledger: Ledger, draft: MemberPlan, request: DeploymentRequest | None = None) -> MemberPlan | None:
     """Return the plan of a server that must be left alone, unseen or with lost data; None when there is no reason."""
-    held = wait_for_provider(ledger, draft)
+    held = leave_unseen(ledger, draft)
     if held is not None:
         return held
     declared = [data.name for data in request.data] if request else []

@@ -38,6 +38,7 @@ _LIBVIRT_CHANGES = re.compile(
 _LIBVIRT_CLASSES = ("virConnect", "virDomain", "virNetwork", "virStoragePool")
 _GUESTFS_CHANGES = re.compile(r"launch|umount_all|sync|shutdown")
 _FILE_CHANGES = ("os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.link", "os.symlink", "os.chmod", "os.chown")
+_MAKING_OR_REMOVING = ("os.mkdir", "os.rmdir", "os.remove")
 _WRITES = os.O_WRONLY | os.O_RDWR
 
 _inside = threading.local()
@@ -171,9 +172,14 @@ def describe_change(event: str, values: tuple[t.Any, ...]) -> str:
     if event not in _FILE_CHANGES or not any(isinstance(value, (str, os.PathLike)) for value in values[:2]):
         return ""
     paths = [os.fspath(value) for value in values[:2] if isinstance(value, (str, os.PathLike))]
-    if os.path.lexists(paths[-1]) == (event == "os.mkdir") and event in ("os.mkdir", "os.rmdir", "os.remove"):
-        return ""  # it is as it shall be
+    if event in _MAKING_OR_REMOVING and _is_so(paths[0], there=event == "os.mkdir"):
+        return ""
     return f"{event} {' '.join(paths)}" if any(map(is_state, paths)) else ""
+
+
+def _is_so(path: str, *, there: bool) -> bool:
+    """Tell whether a path is, or is not, there already; of one that is relative nobody says to which folder."""
+    return path.startswith("/") and os.path.lexists(path) == there
 
 
 def is_state(path: str | os.PathLike[str]) -> bool:

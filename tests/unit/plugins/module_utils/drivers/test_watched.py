@@ -158,28 +158,27 @@ def test_what_a_stopped_child_has_started_ends_with_it(tmp_path: Path) -> None:
 
 
 def test_children_end_with_their_parent(tmp_path: Path) -> None:
-    def write_and_hang(_name: str) -> None:
-        (tmp_path / "pid").write_text(str(os.getpid()))
-        time.sleep(60)
-
-    parent = os.fork()
-    if parent == 0:
-        run(["a"], serve=lambda names, run_one: run_one(names[0], write_and_hang), timeout_s=60)
-        os._exit(0)
-    deadline = time.monotonic() + 10
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    parent, child, _started = fork_parent(tmp_path)
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
-    assert is_gone(int((tmp_path / "pid").read_text()))
+    assert is_gone(child)
 
 
 def test_what_a_child_has_started_ends_when_parent_and_child_die_in_one_blow(tmp_path: Path) -> None:
+    parent, child, started = fork_parent(tmp_path)
+    for pid in (child, parent):
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    assert is_gone(started)
+
+
+def fork_parent(folder: Path) -> tuple[int, int, int]:
+    """Have a process run a batch; return its pid, that of its child, and that of what the child has started."""
+
     def start_and_hang(_name: str) -> None:
         process = subprocess.Popen(["sleep", "60"])
-        (tmp_path / "new").write_text(f"{os.getpid()} {process.pid}")
-        (tmp_path / "new").rename(tmp_path / "pids")
+        (folder / "new").write_text(f"{os.getpid()} {process.pid}")
+        (folder / "new").rename(folder / "pids")
         time.sleep(60)
 
     parent = os.fork()
@@ -187,14 +186,11 @@ def test_what_a_child_has_started_ends_when_parent_and_child_die_in_one_blow(tmp
         run(["a"], serve=lambda names, run_one: run_one(names[0], start_and_hang), timeout_s=60)
         os._exit(0)
     deadline = time.monotonic() + 10
-    while not (tmp_path / "pids").exists():
+    while not (folder / "pids").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    child, started = map(int, (tmp_path / "pids").read_text().split())
-    for pid in (child, parent):
-        os.kill(pid, signal.SIGKILL)
-    os.waitpid(parent, 0)
-    assert is_gone(started)
+    child, started = map(int, (folder / "pids").read_text().split())
+    return parent, child, started
 
 
 def test_a_child_that_ends_leaves_no_guard() -> None:
