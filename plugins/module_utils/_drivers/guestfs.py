@@ -20,7 +20,7 @@ import threading
 import typing as t
 
 from .._core import identity
-from .._core.errors import EncompassError, ToolFailed, Unsupported
+from .._core.errors import EncompassError, Unsupported
 from .._core.guest_files import FILE, NOTHING, FileState
 from .._core.guestfs_errors import explained
 from .._core.inspection import (
@@ -32,6 +32,7 @@ from .._core.inspection import (
     describe_packages,
     read_pretty_name,
 )
+from .watched import run_alone
 
 _MEMORY_MIB = 512
 _JOURNALED = ("ext3", "ext4", "xfs", "btrfs")
@@ -172,12 +173,10 @@ def open_appliance(
     virt_type: str | None,
     subject: str,
     read_only: bool = False,
-    timeout_s: float | None = None,
 ) -> t.Iterator[Appliance]:
     """Launch an appliance with the volumes of all guests, of which there must be one.
 
-    Without ``timeout_s`` it may block for ever: then call it in a process that somebody watches. When the time is
-    over, qemu is killed, and whatever call waits for it fails; that ends as a :class:`ToolFailed` here.
+    It may block for ever: call it in a process that somebody watches (``watched``).
 
     Volumes are found by label, which is the disk's serial number: a kernel promises no order of the disks it finds.
     """
@@ -187,30 +186,13 @@ def open_appliance(
     for name, volumes in guests.items():
         labels[name] = [letters + _count_in_letters(len(disks) + index) for index in range(len(volumes))]
         disks += zip(volumes, labels[name])
-    with contextlib.ExitStack() as stack:
-        if timeout_s is not None:
-            stack.enter_context(_limited(timeout_s, letters, subject))
-        handle = _launch(disks, virt_type, subject, read_only=read_only)
-        stack.callback(_close, handle)
+    handle = _launch(disks, virt_type, subject, read_only=read_only)
+    try:
         yield Appliance(handle, labels)
-
-
-def _close(handle: t.Any) -> None:
-    with contextlib.suppress(RuntimeError):
-        handle.shutdown()
-    with contextlib.suppress(RuntimeError):
-        handle.close()
-
-
-@contextlib.contextmanager
-def _limited(timeout_s: float, mark: str, subject: str) -> t.Iterator[None]:
-    with _qemu_killed_after(timeout_s, mark) as was_killed:
-        try:
-            yield
-        except EncompassError as exc:
-            if was_killed.is_set():
-                raise ToolFailed(subject, f"libguestfs did not end within {timeout_s:g} s and was stopped") from exc
-            raise
+    finally:
+        for end in (handle.shutdown, handle.close):
+            with contextlib.suppress(RuntimeError):
+                end()
 
 
 def _make_label() -> str:
@@ -266,18 +248,16 @@ def _launch_once(disks: t.Sequence[tuple[Disk, str]], subject: str, *, read_only
 
 
 @contextlib.contextmanager
-def _qemu_killed_after(limit_s: float, mark: str) -> t.Iterator[threading.Event]:
-    """Kill the qemu that has ``mark`` in its command line when the block takes too long; set the event then.
+def _qemu_killed_after(limit_s: float, mark: str) -> t.Iterator[None]:
+    """Kill the qemu that has ``mark`` in its command line when the block takes too long; what waits for it fails.
 
-    The library offers no way to cancel a call, and does not tell qemu's process id before a launch is over. Other
-    threads of this process may have appliances of their own.
+    The library offers no way to cancel a call, and does not tell qemu's process id before a launch is over.
     """
-    was_killed, is_over = threading.Event(), threading.Event()
+    is_over = threading.Event()
 
     def watch() -> None:
         if is_over.wait(limit_s):
             return
-        was_killed.set()
         while not is_over.wait(0.2):  # it may not even have started
             for pid in _list_children():
                 with contextlib.suppress(OSError):
@@ -287,7 +267,7 @@ def _qemu_killed_after(limit_s: float, mark: str) -> t.Iterator[threading.Event]
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield was_killed
+        yield
     finally:
         is_over.set()
         watcher.join()
@@ -315,15 +295,17 @@ def inspect_image(
     """Return ``{firmware, software, packages, layout, sealed}`` of a system image; it is opened read-only.
 
     ``others`` are its volumes beside the one with the operating system. Raises :class:`Unsupported` when libguestfs
-    finds no operating system, or several.
+    finds no operating system, or several; :class:`ToolFailed` when it takes longer than ``timeout_s``.
     """
     subject = f"image {path}"
-    volumes = [Image(path, format), *others]
-    opened = open_appliance(
-        {"image": volumes}, virt_type=virt_type, subject=subject, read_only=True, timeout_s=timeout_s
-    )
-    with opened as appliance, explained(subject):
-        return _inspect(appliance.handle, subject)
+    volumes = {"image": [Image(path, format), *others]}
+
+    def inspect() -> dict[str, t.Any]:
+        with open_appliance(volumes, virt_type=virt_type, subject=subject, read_only=True) as appliance:
+            return appliance.inspect(subject)
+
+    told: dict[str, t.Any] = run_alone(subject, inspect, timeout_s=timeout_s)
+    return told
 
 
 def _inspect(handle: t.Any, subject: str) -> dict[str, t.Any]:

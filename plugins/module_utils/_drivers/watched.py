@@ -17,6 +17,7 @@ import multiprocessing.connection
 import os
 import signal
 import subprocess
+import threading
 import time
 import typing as t
 
@@ -41,6 +42,10 @@ _PR_SET_PDEATHSIG = 1
 _LOOK_EVERY_S = 3.0
 _FULL_FOR_S = 15.0
 _MOST_ATTEMPTS = 3
+
+# A child forked by another thread meanwhile would hold this one's pipe open, so that its end went unseen.
+_ONE_FORKS = threading.Lock()
+
 _REMEDY = "See whether its pool is full or its disk fails, and run again."
 
 
@@ -54,10 +59,10 @@ def run_batches(
     batches: t.Sequence[t.Sequence[str]],
     serve: Serve,
     *,
-    diagnose: Diagnose,
     describe: t.Callable[[str], str],
-    lanes: int,
     timeout_s: float,
+    lanes: int = 1,
+    diagnose: Diagnose = lambda _names, _reason: None,
     find_full: FindFull = lambda: "",
 ) -> dict[str, t.Any]:
     """Run every batch in a child of its own, ``lanes`` at a time; return each name's result or EncompassError.
@@ -88,6 +93,18 @@ def run_batches(
     return results
 
 
+def run_alone(subject: str, work: t.Callable[[], t.Any], *, timeout_s: float) -> t.Any:
+    """Do one thing in a child of its own; return its result, or raise its EncompassError."""
+
+    def serve(names: t.Sequence[str], run: t.Callable[[str, Work], bool]) -> None:
+        run(names[0], lambda _name: work())
+
+    result = run_batches([[subject]], serve, describe=str, timeout_s=timeout_s)[subject]
+    if isinstance(result, EncompassError):
+        raise result
+    return result
+
+
 class _Child:
     """One child at work, as its parent sees it."""
 
@@ -99,10 +116,11 @@ class _Child:
         self.timeout_s = timeout_s
         self.deadline = time.monotonic() + timeout_s
         context = multiprocessing.get_context("fork")
-        self.receiver, sender = context.Pipe(duplex=False)
-        self._process = context.Process(target=_live, args=(batch.names, serve, sender, os.getpid()))
-        self._process.start()
-        sender.close()
+        with _ONE_FORKS:
+            self.receiver, sender = context.Pipe(duplex=False)
+            self._process = context.Process(target=_live, args=(batch.names, serve, sender, os.getpid()))
+            self._process.start()
+            sender.close()
 
     def has_ended(self, results: dict[str, t.Any]) -> bool:
         """Read what the child says; true once there is no more to come."""

@@ -184,9 +184,7 @@ class CaptureVerb:
         results = run_batches(
             choose_batches(list(guests.values()), lanes=1),
             serve,
-            diagnose=lambda _names, _reason: None,
             describe=lambda name: self._requests[name].subject,
-            lanes=1,
             timeout_s=self._options.timeout_s,
             find_full=lambda: volumes.find_full(pools),
         )

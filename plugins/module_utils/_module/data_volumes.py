@@ -140,9 +140,7 @@ class DataVerb:
         results = run_batches(
             [names[first : first + MOST_DISKS] for first in range(0, len(names), MOST_DISKS)],
             serve,
-            diagnose=lambda _names, _reason: None,
             describe=lambda name: f"{KIND} {name}",
-            lanes=1,
             timeout_s=self._timeout_s,
             find_full=lambda: volumes.find_full(pools),
         )

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from ansible_collections.encompass.images.plugins.module_utils._core.errors impo
     ToolFailed,
 )
 from ansible_collections.encompass.images.plugins.module_utils._drivers import watched
-from ansible_collections.encompass.images.plugins.module_utils._drivers.watched import run_batches
+from ansible_collections.encompass.images.plugins.module_utils._drivers.watched import run_alone, run_batches
 
 
 def work_on(name: str) -> str:
@@ -191,6 +192,30 @@ def fork_parent(folder: Path) -> tuple[int, int, int]:
         time.sleep(0.02)
     child, started = map(int, (folder / "pids").read_text().split())
     return parent, child, started
+
+
+class TestAlone:
+    def test_the_result_comes_back_from_another_process(self) -> None:
+        told = run_alone("image a", lambda: {"pid": os.getpid()}, timeout_s=30)
+        assert told["pid"] != os.getpid()
+
+    def test_the_error_is_raised_as_it_was(self) -> None:
+        with pytest.raises(InvalidRequest) as raised:
+            run_alone("image a", lambda: work_on("bad"), timeout_s=30)
+        assert (raised.value.subject, raised.value.problem, raised.value.remedy) == ("bad", "broke", "Mend it.")
+
+    def test_it_is_stopped_in_time(self) -> None:
+        with pytest.raises(ToolFailed, match="image a: it did not end within 1 s and was stopped"):
+            run_alone("image a", lambda: time.sleep(60), timeout_s=1)
+
+    def test_threads_do_not_wait_for_each_others_children(self) -> None:
+        started = time.monotonic()
+        with ThreadPoolExecutor(16) as threads:
+            slow = [threads.submit(run_alone, "slow", lambda: time.sleep(10), timeout_s=30) for _one in range(4)]
+            fast = [threads.submit(run_alone, "fast", os.getpid, timeout_s=30) for _one in range(48)]
+            assert len({one.result() for one in fast}) == 48
+            assert time.monotonic() - started < 8
+        assert [one.result() for one in slow] == [None] * 4
 
 
 def test_a_child_that_ends_leaves_no_guard() -> None:
