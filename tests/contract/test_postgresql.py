@@ -208,10 +208,26 @@ def test_a_scratch_copy_keeps_what_is_left_of_a_lease(catalog, other, tmp_path, 
     operation = catalog.begin("assign", [A], owner=other, lease_s=60)
     assert operation.since == pytest.approx(time.time() + 3600, abs=30)
 
-    (copied,) = Store(catalog._url).open(scratch_dir=str(tmp_path)).operations()
+    scratch = Store(catalog._url).open(scratch_dir=str(tmp_path))
 
-    assert copied.until == pytest.approx(time.time() + 60, abs=30)
-    assert copied.until - copied.since == pytest.approx(60)
+    assert scratch.operations() == [operation]
+    assert operation.until - scratch.now() == pytest.approx(60, abs=30)
+    with pytest.raises(Conflict, match="is busy: assign by alice"):
+        scratch.begin("assign", [A], owner=dataclasses.replace(other, user="bob"))
+
+
+def test_what_is_changed_beside_a_scratch_copy_is_told_by_the_clock_of_the_server(
+    catalog, owner, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(postgresql_tables, "_NOW", f"{postgresql_tables._NOW} - 3600")  # a server that is behind
+    put(catalog, {"count": 1})
+    scratch = Store(catalog._url).open(scratch_dir=str(tmp_path))
+
+    scratch.commit(scratch.begin("assign", [A], owner=owner).id, {A: {"count": 2}})
+    operation = scratch.begin("assign", [A], owner=owner)
+    put(catalog, {"count": 3})
+    with pytest.raises(Conflict, match="machine a: was changed by somebody else"):
+        scratch.commit(operation.id, {})
 
 
 def test_limits_hold_in_each_transaction_and_nothing_outlasts_it(catalog):

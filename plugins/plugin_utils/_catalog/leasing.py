@@ -127,12 +127,27 @@ def refuse_unsettled(tables: Tables, seen_at: t.Mapping[Key, float], owner: Owne
     for key in seen_at:
         refuse_foreign_lease(tables, rows.get(key), owner, ())
     for key, moment in seen_at.items():
-        if _read_change(tables, key, rows.get(key)) > moment:
-            raise Conflict(
-                describe_key(key),
-                f"was changed by {describe_author(tables, key)}, after this run had looked at it",
-                remedy="Run the play again.",
-            )
+        _refuse_changed(tables, key, rows.get(key), moment)
+
+
+def refuse_outdated(tables: Tables, keys: t.Collection[Key], moment: float) -> None:
+    """Raise Conflict when one of these objects was changed after the moment, or somebody began to be at work on it."""
+    rows, journal = tables.read_some(keys), _Journal(tables)
+    for key in keys:
+        row = rows.get(key)
+        lease = row.lease if row else None
+        if lease is not None and lease.since > moment and journal.is_alive(lease.operation):
+            raise _held_by(key, lease)
+        _refuse_changed(tables, key, row, moment)
+
+
+def _refuse_changed(tables: Tables, key: Key, row: Row | None, moment: float) -> None:
+    if _read_change(tables, key, row) > moment:
+        raise Conflict(
+            describe_key(key),
+            f"was changed by {describe_author(tables, key)}, after this run had looked at it",
+            remedy="Run the play again.",
+        )
 
 
 def refuse_running(tables: Tables) -> None:

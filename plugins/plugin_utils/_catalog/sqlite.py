@@ -15,7 +15,6 @@ from pathlib import Path
 
 from ...module_utils._core.errors import StoreUnavailable
 from .base import BaseCatalog
-from .copying import copy_tables
 from .moved import refuse_moved
 from .schema import SchemaMismatch
 from .sqlite_schema import MIGRATIONS, is_current, migrate
@@ -27,17 +26,11 @@ _BUSY_TIMEOUT_S = 30.0
 class SqliteCatalog(BaseCatalog):
     """A catalog in a file; opened at its first use, by each process and thread for itself."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        read_only: bool = False,
-        original: Path | BaseCatalog | None = None,
-        migrations: t.Sequence[str] = MIGRATIONS,
-    ) -> None:
-        """With ``original`` this is a scratch copy, of a file or of another catalog, made at its first use."""
+    synchronous = "FULL"
+    is_made_for_readers = False
+
+    def __init__(self, path: Path, *, read_only: bool = False, migrations: t.Sequence[str] = MIGRATIONS) -> None:
         self._path = path
-        self._original = original
         self._read_only = read_only
         self._migrations = migrations
         # A connection must neither be used nor closed by a forked child, so those of the parent are kept for good.
@@ -48,7 +41,7 @@ class SqliteCatalog(BaseCatalog):
         """Return a context with the tables; each statement sees the newest commit."""
         with self._translate_sqlite_errors():
             connection = self._connect()
-            yield SqliteTables(connection) if connection else None
+            yield self._read(connection) if connection else None
 
     @contextlib.contextmanager
     def writing(self) -> t.Iterator[SqliteTables]:
@@ -59,7 +52,7 @@ class SqliteCatalog(BaseCatalog):
                 raise StoreUnavailable(self._describe(), "was opened only for reading", remedy="Report this as a bug.")
             connection.execute("BEGIN IMMEDIATE")
             try:
-                tables = SqliteTables(connection)
+                tables = self._read(connection)
                 refuse_moved(self._describe(), tables.read_setting("moved"))
                 yield tables
                 connection.execute("COMMIT")
@@ -88,30 +81,24 @@ class SqliteCatalog(BaseCatalog):
 
     def _open(self) -> sqlite3.Connection | None:
         if not self._path.exists():
-            if self._original is None and self._read_only:
+            if self._read_only and not self.is_made_for_readers:
                 return None
             _make_directory(self._path.parent)
             self._publish()
         connection = _connect_file(self._path)
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA synchronous = {'OFF' if self._original else 'FULL'}")
+        connection.execute(f"PRAGMA synchronous = {self.synchronous}")
         if not self._read_only:
             migrate(connection, self._migrations)
         return connection
 
     def _publish(self) -> None:
-        """Make a whole store, empty or a copy, and let it appear at once; of several that try, one succeeds for all."""
+        """Make a whole store and let it appear at once; of several that try, one succeeds for all."""
         descriptor, unfinished = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")  # mode 0600
         os.close(descriptor)
         try:
             with contextlib.closing(_connect_file(Path(unfinished))) as connection:
-                if isinstance(self._original, Path) and self._original.exists():
-                    with contextlib.closing(_connect_file(self._original)) as original:
-                        original.backup(connection)
-                connection.execute("PRAGMA journal_mode = WAL")
-                migrate(connection, self._migrations)
-                if isinstance(self._original, BaseCatalog):
-                    _copy_catalog(self._original, connection)
+                self._fill(connection)
                 # Closing does it too, and says nothing when the disk is full: the file would get its name without them.
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             with contextlib.suppress(FileExistsError):
@@ -119,6 +106,14 @@ class SqliteCatalog(BaseCatalog):
         finally:
             for suffix in ("", "-journal", "-wal", "-shm"):
                 Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
+
+    def _fill(self, connection: sqlite3.Connection) -> None:
+        """Make the tables of a new store."""
+        connection.execute("PRAGMA journal_mode = WAL")
+        migrate(connection, self._migrations)
+
+    def _read(self, connection: sqlite3.Connection) -> SqliteTables:
+        return SqliteTables(connection)
 
     def _copy_migrated(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         """Return a store of an older release as it would be now; reading must not write, so the copy is in memory.
@@ -161,16 +156,6 @@ def _connect_file(path: Path) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-
-
-def _copy_catalog(original: BaseCatalog, connection: sqlite3.Connection) -> None:
-    with original.reading() as source:
-        if source is not None:
-            connection.execute("BEGIN")
-            copy = SqliteTables(connection)
-            # Leases end by the clock of their store, which is this host's now.
-            copy_tables(source, copy, later_s=copy.now() - source.now())
-            connection.execute("COMMIT")
 
 
 def _make_directory(directory: Path) -> None:

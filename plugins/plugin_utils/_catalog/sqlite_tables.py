@@ -23,6 +23,10 @@ class SqliteTables(SqlTables):
         """Return the host's clock as SQLite reads it."""
         return float(self._execute(_NOW).fetchone()[0])
 
+    def back_up(self, target: sqlite3.Connection) -> None:
+        """Make another database the same as this one, byte by byte."""
+        self._connection.backup(target)
+
     def _execute(self, statement: str, values: Values = ()) -> sqlite3.Cursor:
         return self._connection.execute(statement, values)
 

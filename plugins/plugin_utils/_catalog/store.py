@@ -177,20 +177,16 @@ def open_catalog(url: str, *, create: bool = True, scratch_dir: str | None = Non
     With ``create=False`` it can only be read, and reads as empty while nothing is there. With ``scratch_dir`` (check
     mode) a copy in that directory takes the place of the store, which is not touched.
     """
-    from .sqlite import SqliteCatalog
-
-    read_only = not create
     if scratch_dir is not None:
+        from .scratch import ScratchCatalog
+
         # One scratch copy for all workers of a run, and one for each catalog.
         scratch = Path(scratch_dir, f"encompass-check-{hashlib.sha256(url.encode()).hexdigest()[:12]}.sqlite")
-        original = _open_postgresql(url, read_only=True) if is_postgresql(url) else parse_sqlite_path(url)
-        return SqliteCatalog(scratch, read_only=read_only, original=original)
+        return ScratchCatalog(scratch, open_catalog(url, create=False), read_only=not create)
     if is_postgresql(url):
-        return _open_postgresql(url, read_only=read_only)
-    return SqliteCatalog(parse_sqlite_path(url), read_only=read_only)
+        from .postgresql import PostgresqlCatalog  # loads psycopg, which takes longer than a whole read from SQLite
 
+        return PostgresqlCatalog(url, read_only=not create)
+    from .sqlite import SqliteCatalog
 
-def _open_postgresql(url: str, *, read_only: bool) -> BaseCatalog:
-    from .postgresql import PostgresqlCatalog  # loads psycopg, which takes longer than a whole read from SQLite
-
-    return PostgresqlCatalog(url, read_only=read_only)
+    return SqliteCatalog(parse_sqlite_path(url), read_only=not create)
