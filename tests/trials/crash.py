@@ -109,7 +109,8 @@ class Trial:
 
     def _judge(self) -> list[str]:
         """Run the operation once more; return what is different from an undisturbed run."""
-        self._site.finish(self._start)
+        again = self._operation.again or self._operation.call
+        self._site.finish(lambda: again.start(self._site))
         self._operation.settle(self._site)
         return [*compare(self.state, self._site.describe()), *self._site.find_faults()]
 

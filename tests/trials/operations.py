@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import dataclass, field
+from unittest import mock
 
 from tests.integration.site import POOL, make_web
 from tests.lab.controller import RunningPlaybook
@@ -23,11 +24,15 @@ class Call:
 
     playbook: str | list[dict[str, t.Any]]
     variables: t.Mapping[str, t.Any] | t.Callable[[CrashSite], t.Mapping[str, t.Any]] = field(default_factory=dict)
+    catalog: str = ""
+    """The catalog's file on the control node, when it is another one than the configured one."""
 
     def start(self, site: CrashSite) -> RunningPlaybook:
         playbook = f"encompass.images.{self.playbook}" if isinstance(self.playbook, str) else self.playbook
         variables = self.variables(site) if callable(self.variables) else self.variables
-        return site.controller.start(playbook, **variables)
+        named = {"ENCOMPASS_CATALOG_URL": str(site.controller.directory / self.catalog)} if self.catalog else {}
+        with mock.patch.dict(site.controller.environment, named):
+            return site.controller.start(playbook, **variables)
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Operation:
     call: Call
     before: tuple[Call, ...] = ()
     settle: t.Callable[[CrashSite], None] = lambda _site: None
+    again: Call | None = None
+    """How it is made once more, when that is another call."""
 
 
 def deploy(**changes: t.Any) -> Call:
@@ -71,7 +78,10 @@ CAPTURE = Call("capture", {"encompass_capture": ["web-1"]})
 RETIRE = Call("retire", {"encompass_retire": ["web"], "encompass_retire_data": True})
 NEXT = Call(make_next())
 OTHER = Call(make_next(function="night", version=1))
-MOVE = Call("move_catalog", {"encompass_catalog_target": "moved.sqlite"})
+TARGET = {"encompass_catalog_target": "moved.sqlite"}
+MOVE = Call("move_catalog", TARGET)
+# Who still uses the old catalog is told to name the new one, also when it was on its way there.
+MOVE_AGAIN = Call("move_catalog", {**TARGET, "encompass_catalog_source": "catalog.sqlite"}, "moved.sqlite")
 
 OPERATIONS: t.Mapping[str, Operation] = {
     "add_master": Operation(NEXT),
@@ -88,5 +98,5 @@ OPERATIONS: t.Mapping[str, Operation] = {
     "volume": Operation(deploy(data=DATA), (deploy(),)),
     "retire": Operation(RETIRE, (deploy(data=DATA),)),
     "repair": Operation(Call("verify", {"encompass_verify_repair": True}), (deploy(), SPOIL)),
-    "move_catalog": Operation(MOVE, (deploy(),), CrashSite.bring_catalog_back),
+    "move_catalog": Operation(MOVE, (deploy(),), CrashSite.bring_catalog_back, MOVE_AGAIN),
 }
