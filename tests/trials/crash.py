@@ -4,7 +4,8 @@
 """Kill every operation at each of its steps that change something, run it once more, and compare with a quiet run.
 
 ``OPERATION=deploy,update EVERY=5 SEED=7 ROUNDS=10 .venv/bin/python -m tests.trials.crash``: only these operations,
-each fifth point of them, and ten rounds each in which it is a matter of luck when who is killed.
+each fifth point of them, and ten rounds each in which it is a matter of luck when who is killed. ``FIRST=23`` goes on
+at the 23rd point, where a sweep was interrupted.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class Figures:
         """Count a round, and say what did not hold."""
         self.rounds += 1
         self.findings += [f"{subject}: {problem}" for problem in problems]
-        for problem in problems:
-            print(f"{subject}: {problem}", flush=True)
+        for words in problems or ["as if nobody had died"]:
+            print(f"{subject}: {words}", flush=True)
 
 
 class Trial:
@@ -125,17 +126,17 @@ def sweep(trial: Trial, name: str, figures: Figures, chance: random.Random) -> N
     """Kill an operation at its points, each or some, and then at random times."""
     started, every = time.monotonic(), int(os.environ.get("EVERY") or 1)
     attempt(figures, name, lambda: (False, trial.look()))
-    points = trial.list_points()
-    chosen = points[chance.randrange(every) :: every]
-    for point, what in chosen:
-        subject = f"{name}, {point.victim} killed at {point.number} of {point.who} ({what})"
+    points = list(enumerate(trial.list_points(), start=1))
+    chosen = [one for one in points[chance.randrange(every) :: every] if one[0] >= int(os.environ.get("FIRST") or 1)]
+    for number, (point, what) in chosen:
+        subject = f"{name} {number}, {point.victim} killed at {point.number} of {point.who} ({what})"
         attempt(figures, subject, lambda point=point: trial.kill_at(point))  # type: ignore[misc]
     for _round in range(int(os.environ.get("ROUNDS") or 3)):
         victim, seconds = chance.choice(VICTIMS), chance.uniform(0, trial.seconds)
         subject = f"{name}, {victim} killed after {seconds:.2f} s"
         attempt(figures, subject, lambda after=(seconds, victim): trial.kill_after(*after))  # type: ignore[misc]
     taken = time.monotonic() - started
-    counts = collections.Counter(point.victim for point, _what in points)
+    counts = collections.Counter(point.victim for _number, (point, _what) in points)
     listed = ", ".join(f"{victim} {counts[victim]}" for victim in VICTIMS)
     print(f"{name}: {len(chosen)} of {len(points)} points ({listed}), {taken:.0f} s", flush=True)
 
