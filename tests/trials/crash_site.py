@@ -28,7 +28,6 @@ _KINDS = ("master", "clone", "machine", "deployment", "volume")
 _AGAIN = "to end and run again"
 """What every error says of an earlier run's work that goes on without it."""
 _PATIENCE_S = 120.0
-_HALT = bytes.fromhex("fa f4 eb fd")  # cli; halt: hlt; jmp halt
 
 # What no two runs have in common; clones are numbered through.
 _OWN = {
@@ -55,9 +54,9 @@ class CrashSite(SpanningSite):
 
     def prepare(self, image: Path, **changes: t.Any) -> None:
         """Make the site with the first version; the image of the next one is there too."""
-        super().prepare(_make_idle(image, self.lab.directory), **changes)
+        super().prepare(image, **changes)
         self.controller.run("encompass.images.discover").require_success()  # now each provider knows of the other
-        shutil.copy(self.lab.shared / "web-server.qcow2", self.lab.shared / "next.qcow2")
+        shutil.copy(image, self.lab.shared / "next.qcow2")
         run("qemu-img", "resize", "-q", "-f", "qcow2", self.lab.shared / "next.qcow2", "+1M")
         self._put_hooks()
 
@@ -164,16 +163,6 @@ class CrashSite(SpanningSite):
             there = host.exec("find", POOL, SHARED, "-type", "f", "-path", "*/*/*", "-printf", f"{host.name} %p %m\\n")
             listed += there.stdout.splitlines()
         return listed
-
-
-def _make_idle(image: Path, folder: Path) -> Path:
-    """Return a copy that stops the processor as soon as it boots: of no guest here more is wanted than that it runs."""
-    raw, idle = folder / "idle.raw", folder / "idle.qcow2"
-    run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", image, raw)
-    with raw.open("r+b") as stream:
-        stream.write(_HALT)
-    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, idle)
-    return idle
 
 
 def _answers(host: LabHost) -> bool:
