@@ -23,9 +23,9 @@ from ansible_collections.encompass.images.plugins.module_utils._core.errors impo
     ToolFailed,
     Unsupported,
 )
-from ansible_collections.encompass.images.plugins.module_utils._drivers.guestfs import inspect_image
 from ansible_collections.encompass.images.plugins.module_utils._module import customizing
 from ansible_collections.encompass.images.plugins.module_utils._module.customizing import CustomizeVerb, parse_clone
+from ansible_collections.encompass.images.plugins.module_utils._module.inspecting import inspect_image
 from ansible_collections.encompass.images.plugins.module_utils._module.runner import Job, Outcome, run_job
 
 from tests.contract.guests import LAYOUT, Clone, customize, fingerprint, list_tree, make_master, run

@@ -8,7 +8,8 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.encompass.images.plugins.module_utils._drivers.guestfs import Image, inspect_image
+from ansible_collections.encompass.images.plugins.module_utils._drivers.guestfs import Image
+from ansible_collections.encompass.images.plugins.module_utils._module.inspecting import inspect_image
 
 from tests.contract.guests import customize
 from tests.contract.layouts import System, list_system, make_systems, opened

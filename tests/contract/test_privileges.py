@@ -77,5 +77,5 @@ def test_an_appliance_has_no_network_and_tells_nothing(tmp_path: Path, monkeypat
     monkeypatch.setenv("LIBGUESTFS_TRACE", "1")
     qemu_img("create", "-q", "-f", "qcow2", tmp_path / "a.qcow2", "1M")
     with pytest.raises(ToolFailed, match="launched enough"):
-        inspect_image(str(tmp_path / "a.qcow2"), "qcow2", 60, virt_type="qemu")
+        inspect_image(str(tmp_path / "a.qcow2"), "qcow2", virt_type="qemu")
     assert launched == [(False, False, False)]

@@ -32,7 +32,6 @@ from .._core.inspection import (
     describe_packages,
     read_pretty_name,
 )
-from .watched import run_alone
 
 _MEMORY_MIB = 512
 _JOURNALED = ("ext3", "ext4", "xfs", "btrfs")
@@ -290,22 +289,17 @@ class Image(t.NamedTuple):
 
 
 def inspect_image(
-    path: str, format: str, timeout_s: float, *, others: t.Sequence[Image] = (), virt_type: str | None = None
+    path: str, format: str, *, others: t.Sequence[Image] = (), virt_type: str | None = None
 ) -> dict[str, t.Any]:
     """Return ``{firmware, software, packages, layout, sealed}`` of a system image; it is opened read-only.
 
     ``others`` are its volumes beside the one with the operating system. Raises :class:`Unsupported` when libguestfs
-    finds no operating system, or several; :class:`ToolFailed` when it takes longer than ``timeout_s``.
+    finds no operating system, or several.
     """
     subject = f"image {path}"
     volumes = {"image": [Image(path, format), *others]}
-
-    def inspect() -> dict[str, t.Any]:
-        with open_appliance(volumes, virt_type=virt_type, subject=subject, read_only=True) as appliance:
-            return appliance.inspect(subject)
-
-    told: dict[str, t.Any] = run_alone(subject, inspect, timeout_s=timeout_s)
-    return told
+    with open_appliance(volumes, virt_type=virt_type, subject=subject, read_only=True) as appliance:
+        return appliance.inspect(subject)
 
 
 def _inspect(handle: t.Any, subject: str) -> dict[str, t.Any]:

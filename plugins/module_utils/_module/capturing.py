@@ -35,6 +35,7 @@ from .._drivers.private_files import private_directory
 from .._drivers.undo import UndoStore
 from .._drivers.watched import Work, run_batches
 from .customizing import choose_batches, parse_clone
+from .inspecting import inspect_image
 from .parallel import perform_each
 from .publishing import find_shared, publish_volumes, read_origin, see_published
 from .requests import collect_by_name
@@ -240,7 +241,7 @@ class CaptureVerb:
             first, *others = (guestfs.Image(volume.path, volume.format) for volume in guest.volumes)
             limit_s, virt_type = self._options.timeout_s, self._options.virt_type
             try:
-                inspected = guestfs.inspect_image(*first, limit_s, others=others, virt_type=virt_type)
+                inspected = inspect_image(*first, limit_s, others=others, virt_type=virt_type)
             except EncompassError as exc:
                 return exc
         told = {**inspected, **told}

@@ -47,6 +47,7 @@ from .._core.sources import PACKAGE_FORMAT, WebAccess, check_source, is_url, sho
 from .._core.steps import Step
 from .._drivers import guestfs, image_files, volumes
 from .importing import import_image, parse_limits, parse_signature, read_source_header
+from .inspecting import inspect_image
 from .parallel import perform_each
 from .publishing import find_shared, note_fingerprints, publish_volumes, read_origin, see_published, write_origin
 from .requests import collect_by_name
@@ -263,7 +264,7 @@ class MasterVerb:
         if missing:
             raise ToolFailed(subject, f"{missing[0]} is not there to be inspected")
         others = [guestfs.Image(path, "qcow2") for path in files[1:]]
-        told = guestfs.inspect_image(files[0], "qcow2", self._timeout_s, others=others)
+        told = inspect_image(files[0], "qcow2", self._timeout_s, others=others)
         if origin is None or origin.digests != digests:
             kept = self._describe_kept(request, (), subject)
             origin = note_fingerprints(request, Origin(tuple(kept.values())), {}, subject)
