@@ -11,9 +11,7 @@ from ansible.utils.display import Display
 
 from ..module_utils._core.errors import InvalidRequest
 from ..plugin_utils._actions.base import CatalogAction
-from ..plugin_utils._catalog.connect import connect_catalog
 from ..plugin_utils._catalog.objects import Row
-from ..plugin_utils._catalog.store import Catalog
 from ..plugin_utils._verifying.findings import KINDS, SEVERITIES, Finding
 from ..plugin_utils._verifying.scene import Scene
 from ..plugin_utils._verifying.verify import count_severities, describe_findings, find_all
@@ -26,10 +24,7 @@ class ActionModule(CatalogAction):
     """Reads the catalog once, compares, and changes nothing."""
 
     only_reads = True
-
-    def connect(self, url: str | None = None, *, create: bool = True) -> Catalog:
-        """Open the catalog itself, in check mode too: what it is held against is not planned either."""
-        return connect_catalog(url, create=create, check_mode=False)
+    plans = False
 
     def perform(self) -> dict[str, t.Any]:
         """Show and return the findings; fail when one is as grave as ``fail_on`` says."""

@@ -33,6 +33,9 @@ class CatalogAction(ActionBase):  # type: ignore[misc]
     only_reads = False
     """It never makes a catalog: where there is none, there are no records."""
 
+    plans = True
+    """In check mode it works on a copy; one that does not reads what is there now, whatever was planned before it."""
+
     catalog: Catalog
     task_vars: dict[str, t.Any]
 
@@ -87,4 +90,4 @@ class CatalogAction(ActionBase):  # type: ignore[misc]
 
         This is the one place where an action looks at check mode: everything after it works alike on the copy.
         """
-        return connect_catalog(url, create=create, check_mode=self._task.check_mode)
+        return connect_catalog(url, create=create, check_mode=self._task.check_mode and self.plans)

@@ -13,10 +13,9 @@ from pathlib import Path
 from . import leasing
 from .base import BaseCatalog
 from .copying import copy_tables
-from .objects import Body, Key, Owner, Row
+from .objects import Key, Owner, Row
 from .sqlite import SqliteCatalog
 from .sqlite_tables import SqliteTables
-from .store import Bodies
 from .tables import Tables
 from .transaction import Transaction
 
@@ -30,7 +29,7 @@ class ScratchCatalog(SqliteCatalog):
     afterwards: what somebody else was at work on meanwhile tells nothing.
     """
 
-    synchronous = "OFF"
+    synchronous = "OFF"  # it does not outlast the run
     is_made_for_readers = True
 
     def __init__(self, path: Path, original: BaseCatalog, *, read_only: bool = False) -> None:
@@ -43,17 +42,10 @@ class ScratchCatalog(SqliteCatalog):
         with self.writing() as tables:
             yield _ScratchTransaction(tables, self._refuse_outdated)
 
-    def commit(
-        self,
-        operation_id: str,
-        bodies: Bodies,
-        *,
-        errors: t.Mapping[Key, Body] | None = None,
-        close: bool = True,
-    ) -> dict[Key, Row | None]:
+    def commit(self, operation_id: str, *bodies: t.Any, **options: t.Any) -> dict[Key, Row | None]:
         """Do as every catalog, unless somebody else has changed one of the targets in the original."""
         self._refuse_late(operation_id)
-        return super().commit(operation_id, bodies, errors=errors, close=close)
+        return super().commit(operation_id, *bodies, **options)
 
     def abort(self, operation_id: str) -> None:
         """Do as every catalog, unless somebody else has changed one of the targets in the original."""

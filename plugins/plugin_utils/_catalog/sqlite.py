@@ -28,6 +28,7 @@ class SqliteCatalog(BaseCatalog):
 
     synchronous = "FULL"
     is_made_for_readers = False
+    """Whether a store that is not there is made even by who only reads."""
 
     def __init__(self, path: Path, *, read_only: bool = False, migrations: t.Sequence[str] = MIGRATIONS) -> None:
         self._path = path
