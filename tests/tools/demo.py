@@ -55,7 +55,7 @@ def show() -> None:
 def clean() -> None:
     """Remove the servers, the master, the network and the pool."""
     require_root_rights()
-    if (STATE / "catalog.sqlite").exists():
+    if (STATE / "catalog.sqlite").exists() and POOL.exists():  # else an earlier clean came as far as below
         play("retire", "-e", json.dumps({"encompass_retire": ["web"]}))
         absent = {"state": "absent", "masters": [{"function": "web-server", "version": 1, "pool": POOL.name}]}
         module = ["-m", "encompass.images.master", "-a", json.dumps(absent)]
