@@ -21,14 +21,18 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.encompass.images.plugins.module_utils._core.errors import ImageRefused
+from ansible_collections.encompass.images.plugins.module_utils._core.errors import ImageRefused, ToolFailed
 from ansible_collections.encompass.images.plugins.module_utils._core.library_types import (
     MasterRequest,
     MasterVolume,
     VolumeImport,
 )
 from ansible_collections.encompass.images.plugins.module_utils._core.pool_layout import FileSeen, Pool
+from ansible_collections.encompass.images.plugins.module_utils._core.sources import ImportLimits
+from ansible_collections.encompass.images.plugins.module_utils._drivers import image_files
+from ansible_collections.encompass.images.plugins.module_utils._drivers import qemu_img as qemu_img_driver
 from ansible_collections.encompass.images.plugins.module_utils._module import importing
+from ansible_collections.encompass.images.tests.corpus.headers import vmdk
 from ansible_collections.encompass.images.tests.corpus.packages import ova
 
 from tests.contract.conftest import Store
@@ -168,6 +172,64 @@ def test_what_grows_beyond_the_limit_when_it_is_unpacked_is_not_published(pool, 
     with pytest.raises(ImageRefused, match="as qcow2 it would take"):
         importing.import_image(request, one, tmp_path / "made.qcow2", subject="master web-v1", timeout_s=60)
     assert not (tmp_path / "made.qcow2").exists()
+
+
+def import_here(pool, image, image_format, limits):
+    """Import an image in this process, beside its pool."""
+    volume = MasterVolume("root", str(image), image_format)
+    request = MasterRequest("web-v1", Pool(str(pool.path)), (volume,), limits=limits)
+    one = VolumeImport("root", FileSeen(str(image), "", 0, 0), image_format, digest(image), "")
+    importing.import_image(request, one, pool.path.parent / "made.qcow2", subject="master web-v1", timeout_s=60)
+
+
+def test_a_disk_of_holes_in_a_package_is_not_unpacked_into_zeros(pool, tmp_path):
+    package, disk = tmp_path / "holes.ova", vmdk()
+    content = ova({"disk.vmdk": disk + bytes(3 * MIB - len(disk))}, manifest=None)
+    package.write_bytes(content[: content.index(disk) + len(disk)])
+    os.truncate(package, len(content))
+    with pytest.raises(ImageRefused, match=r"its disk disk.vmdk takes 3145728 bytes"):
+        import_here(pool, package, "ova", ImportLimits(2 * MIB, 1 << 40))
+
+
+def test_a_disk_that_qemu_img_finds_larger_than_its_header_told_is_not_published(pool, raw, monkeypatch):
+    monkeypatch.setattr(importing, "refuse_source", lambda *_arguments: None)
+    with pytest.raises(ImageRefused, match=r"its disk has 8388608 bytes \(8.0 MiB\), at most 4.0 MiB are allowed"):
+        import_here(pool, raw, "raw", ImportLimits(64 * MIB, 4 * MIB))
+
+
+def test_qemu_img_gets_limits_and_no_file_but_the_image(pool, raw, monkeypatch):
+    calls, run_tool = [], qemu_img_driver.run_tool
+
+    def record(argv, **options):
+        calls.append((argv, options["limits"]))
+        return run_tool(argv, **options)
+
+    monkeypatch.setattr(qemu_img_driver, "run_tool", record)
+    import_here(pool, raw, "raw", ImportLimits(64 * MIB, 64 * MIB))
+    assert [argv[1] for argv, _limits in calls] == ["measure", "convert"]
+    for argv, limits in calls:
+        (image,) = (json.loads(word[5:]) for word in argv if word.startswith("json:"))
+        assert (image["driver"], image["backing"], image["file"]["driver"]) == ("raw", None, "file")
+        assert limits.memory_bytes and limits.cpu_s and limits.file_bytes <= 3 * MIB
+
+
+def test_a_file_of_holes_is_refused_before_it_is_read(pool, raw):
+    sentences = {"raw": "its disk has 4398046511104 bytes", "qcow2": "its file is 4398046511104 bytes long"}
+    for image_format, sentence in sentences.items():
+        image = pool.path.parent / f"holes.{image_format}"
+        qemu_img("convert", "-f", "raw", "-O", image_format, raw, image)
+        os.truncate(image, 4 << 40)
+        started = time.monotonic()
+        result = publish({**pool.master_entry(image, image_format, function="holes"), "max_virtual_gib": 8})
+        assert sentence in result["msg"]
+        assert time.monotonic() - started < 30
+
+
+def test_an_image_that_takes_too_long_to_read_is_told(tmp_path):
+    image = tmp_path / "large"
+    image.write_bytes(bytes(2 * MIB))
+    with pytest.raises(ToolFailed, match="could not be read within 0 s"):
+        image_files.hash_file(str(image), "image x", timeout_s=0)
 
 
 def test_a_killed_download_is_cleaned_up_and_repeated(pool, offered):

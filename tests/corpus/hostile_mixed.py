@@ -68,13 +68,22 @@ def raw_that_is_more(chance):
         b"\n \nversion=2\n",
     ):
         yield "raw", content
-    for magic in (b"LUKS\xba\xbe", b"COWD", b"WithoutFreeSpace", b"Bochs Virtual HD Image", b"QED\0", b"\xfd7zXZ\0"):
+    for magic in (
+        b"LUKS\xba\xbe",
+        b"COWD",
+        b"WithoutFreeSpace",
+        b"Bochs Virtual HD Image",
+        b"QED\0",
+        b"\xfd7zXZ\0",
+        b"\x04\x22\x4d\x18",
+    ):
         yield "raw", magic.ljust(MIB, b"\0")
     yield "raw", bytes(MIB) + vpc_footer(2, size=MIB, geometry=(0, 0, 0))
 
 
 @hostile("format")
 def declared_as_another(chance):
+    yield "ova", ova() + vpc_footer()
     images = {"qcow2": qcow2(), "vmdk": vmdk(), "vdi": vdi(), "vhdx": vhdx(), "vpc": vpc(), "raw": bytes(MIB)}
     for name, content in images.items():
         for other in chance.sample(sorted({*images, "ova"} - {name}), 3):

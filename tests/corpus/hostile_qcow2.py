@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import struct
+
 from ansible_collections.encompass.images.tests.corpus.classes import PATHS, hostile
 from ansible_collections.encompass.images.tests.corpus.headers import (
     BACKING_FORMAT,
+    BITMAPS,
     DATA_FILE_NAME,
     FEATURE_NAMES,
     qcow2,
@@ -99,6 +102,9 @@ def qcow2_broken_extensions(chance):
     for length in (1024, 1 << 16, (1 << 32) - 1):
         yield "qcow2", qcow2(backing_at=112, backing_length=length)
     yield "qcow2", qcow2(backing_at=1 << 50, backing_length=5)
+    for bitmaps in ((1, 24, 1 << 40), (1, 1 << 62, 1024), (1, 512, 0), (0, 24, 1024), (1, 0, 1024)):
+        yield "qcow2", qcow2(extensions=[(BITMAPS, struct.pack(">IIQQ", bitmaps[0], 0, *bitmaps[1:]))])
+    yield "qcow2", qcow2(extensions=[(BITMAPS, bytes(16))])
 
 
 @hostile("layout")

@@ -17,6 +17,9 @@ def vmdk_parents(chance):
     for line in (b"parentCID=00000000", b"PARENTCID=1234abcd", b" parentCID = 1"):
         yield "vmdk", vmdk(DESCRIPTION.replace(b"parentCID=ffffffff", line))
     yield "vmdk", vmdk(DESCRIPTION + b'#parentFileNameHint="x"\n')
+    # beyond the description's end, where qemu goes on reading
+    full = DESCRIPTION.ljust(512, b"\n")
+    yield "vmdk", vmdk(full + b'parentFileNameHint="nbd://127.0.0.1:10809/x"\n', description_length=1)
 
 
 @hostile("reference")
@@ -52,6 +55,9 @@ def vmdk_absurd_fields(chance):
     yield "vmdk", vmdk(capacity=1 << 63)
     yield "vmdk", vmdk(description_length=1 << 40)
     yield "vmdk", vmdk(DESCRIPTION + b"CID=1\n")
+    # a harmless description where the header says, another one where qemu looks for a parent
+    hint = b'parentCID=1\nparentFileNameHint="nbd://127.0.0.1:10809/x"\n'
+    yield "vmdk", vmdk(hint, description_at=11) + DESCRIPTION.ljust(2048, b"\0")
 
 
 @hostile("layout")
@@ -85,4 +91,7 @@ def vmdk_false_footers(chance):
         yield "vmdk", vmdk(footer=change)
     for length in (512, 1024, 1536):
         yield "vmdk", vmdk(footer={})[:-length]
+    # qemu takes the last whole sectors for the footer, which are others than the last bytes
+    tail = vmdk(footer={})[-1536:]
+    yield "vmdk", vmdk(footer={"capacity": 1 << 40})[:-1436] + tail
     yield "vmdk", vmdk(directory_at=(1 << 64) - 1)[: chance.randrange(80, 400)]

@@ -84,11 +84,12 @@ def refuse_image(header: ImageHeader, declared_format: str, subject: str) -> Non
 
 
 def refuse_wrapping(header: ImageHeader, subject: str) -> None:
-    """Raise :class:`ImageRefused` unless the file around a package's files is a tar archive and nothing else."""
+    """Raise :class:`ImageRefused` unless the file around a package's files is a tar archive and nothing else.
+
+    The row of tar is the last one: what bears another sign too is known by that.
+    """
     if header.format != _TAR:
         refuse_image(header, "ova", subject)
-    if header.also:
-        refuse_image(header, _TAR, subject)
 
 
 def _find_misplaced(header: ImageHeader) -> str:
@@ -127,6 +128,9 @@ FORMATS: tuple[_Format, ...] = (
     _Format("a zstd file", b"\x28\xb5\x2f\xfd"),
     _Format("a bzip2 file", b"BZh"),
     _Format("a zip file", b"PK\x03\x04"),
+    _Format("a 7z file", b"7z\xbc\xaf\x27\x1c"),
+    _Format("an lz4 file", b"\x04\x22\x4d\x18"),
+    _Format("a rar file", b"Rar!\x1a\x07"),
     _Format(_TAR, b"ustar", offset=257),
 )
 

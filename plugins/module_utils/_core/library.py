@@ -23,7 +23,7 @@ from .library_types import (
     VolumeOrigin,
 )
 from .pool_layout import RemoveLeftovers, require_room
-from .sources import is_url, refuse_bytes, refuse_source, show_source
+from .sources import is_url, refuse_file, show_source
 from .steps import Step
 
 _NAMED_CLONES = 3
@@ -139,8 +139,7 @@ def _plan_volume(
     if source is None or (source.header is None and not is_url(volume.source)):
         raise NotFound(_subject(request), f"its source {volume.source or '(none given)'} is not there")
     if source.header is not None:
-        refuse_source(source.header, volume.format, request.limits, f"image {volume.source}")
-        refuse_bytes(source.file.allocated_bytes, request.limits, "it takes", f"image {volume.source}")
+        refuse_file(source.header, volume.format, request.limits, file=source.file)
     if volume.sha256 and source.sha256 != volume.sha256:
         raise InvalidRequest(
             _subject(request),

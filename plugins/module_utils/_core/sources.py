@@ -11,7 +11,7 @@ import re
 from .errors import ImageRefused, InvalidRequest
 from .image_formats.facts import ImageHeader
 from .image_header import refuse_image
-from .pool_layout import format_bytes
+from .pool_layout import FileSeen, format_bytes
 
 PACKAGE_FORMAT = "ova"
 DISK_FORMAT = "vmdk"
@@ -87,10 +87,30 @@ def check_source(subject: str, source: str, sha256: str) -> None:
 def refuse_source(header: ImageHeader, declared_format: str, limits: ImportLimits, subject: str) -> None:
     """Raise :class:`ImageRefused` unless the image may be imported; the header of a package is that of its disk."""
     refuse_image(header, DISK_FORMAT if declared_format == PACKAGE_FORMAT else declared_format, subject)
-    if header.virtual_bytes > limits.max_virtual_bytes:
+    refuse_disk(header.virtual_bytes, limits, subject)
+
+
+def refuse_file(header: ImageHeader, declared_format: str, limits: ImportLimits, *, file: FileSeen) -> None:
+    """Raise :class:`ImageRefused` unless a file may be imported, as far as can be told before it is read whole."""
+    subject = f"image {file.path}"
+    refuse_source(header, declared_format, limits, subject)
+    refuse_bytes(file.allocated_bytes, limits, "it takes", subject)
+    # No image is longer than its disk and what may be stored of it; holes take no room, but hours to read.
+    if file.size_bytes > limits.max_virtual_bytes + limits.max_bytes:
         raise ImageRefused(
             subject,
-            f"its disk has {header.virtual_bytes} bytes ({format_bytes(header.virtual_bytes)}), at most "
+            f"its file is {file.size_bytes} bytes long ({format_bytes(file.size_bytes)}), nearly all of them holes",
+            remedy="Raise max_virtual_gib if that is right.",
+            reason="size",
+        )
+
+
+def refuse_disk(virtual_bytes: int, limits: ImportLimits, subject: str) -> None:
+    """Raise :class:`ImageRefused` when a disk is larger, to a guest, than it may be."""
+    if virtual_bytes > limits.max_virtual_bytes:
+        raise ImageRefused(
+            subject,
+            f"its disk has {virtual_bytes} bytes ({format_bytes(virtual_bytes)}), at most "
             f"{format_bytes(limits.max_virtual_bytes)} are allowed",
             remedy="Raise max_virtual_gib if that is right.",
             reason="size",

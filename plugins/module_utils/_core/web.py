@@ -14,6 +14,16 @@ from .errors import InvalidRequest
 MAX_REDIRECTS = 5
 _PORTS = {"http": 80, "https": 443}
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Where clouds tell their machines passwords, besides the addresses of the link: Azure, Oracle, Amazon, Google. The
+# networks of the last two rows are reserved; Python's versions differ in what they say of them.
+_NEVER = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        *("168.63.129.16/32", "192.0.0.0/24", "fd00:ec2::254/128", "fd20:ce::254/128"),
+        *("100.64.0.0/10", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4"),
+        *("fec0::/10", "100::/64", "2001:db8::/32"),
+    )
+)
 _Address = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
 
@@ -26,11 +36,15 @@ class WebPlace(t.NamedTuple):
     target: str
 
     @property
+    def authority(self) -> str:
+        """The host, with the port when it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
     def shown(self) -> str:
         """The URL without its query, which can hold a secret."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{host}{port}{self.target.partition('?')[0]}"
+        return f"{self.scheme}://{self.authority}{self.target.partition('?')[0]}"
 
 
 def parse_url(url: str, subject: str) -> WebPlace:
@@ -52,8 +66,7 @@ def parse_url(url: str, subject: str) -> WebPlace:
 
 def follow_redirect(place: WebPlace, location: str, subject: str) -> WebPlace:
     """Return where a redirect leads; refused when it gives up encryption."""
-    host = f"[{place.host}]" if ":" in place.host else place.host
-    url = urllib.parse.urljoin(f"{place.scheme}://{host}:{place.port}{place.target}", location)
+    url = urllib.parse.urljoin(f"{place.scheme}://{place.authority}{place.target}", location)
     following = parse_url(url, f"{subject}, redirected by {place.host}")
     if (place.scheme, following.scheme) == ("https", "http"):
         raise InvalidRequest(subject, f"{place.shown} leads from https to http", remedy="Give the final URL.")
@@ -63,13 +76,13 @@ def follow_redirect(place: WebPlace, location: str, subject: str) -> WebPlace:
 def may_connect(address: str, *, allow_private: bool) -> bool:
     """Return whether an IP address may be asked, also when it hides in one of IPv6.
 
-    Those of the link are never: there are the services that tell a cloud's machines their passwords.
+    Those of the link are never, nor others at which services tell a cloud's machines their passwords.
     """
     plain = _unwrap(ipaddress.ip_address(address.partition("%")[0]))
-    if plain.is_multicast or plain.is_unspecified or plain.is_link_local:
+    if plain.is_multicast or plain.is_unspecified or plain.is_link_local or any(plain in net for net in _NEVER):
         return False
     if plain.is_loopback or plain.is_private:
-        return allow_private and plain != ipaddress.IPv4Address("255.255.255.255")
+        return allow_private
     return plain.is_global and not plain.is_reserved
 
 

@@ -14,10 +14,11 @@ import os
 import pathlib
 import stat
 import struct
+import time
 import typing as t
 
 from .._core import ova
-from .._core.errors import InvalidRequest, Unsupported
+from .._core.errors import InvalidRequest, ToolFailed, Unsupported
 from .._core.image_formats.facts import ImageHeader, Reader
 from .._core.image_header import inspect_header, refuse_wrapping
 from .._core.os_errors import explain_os_error
@@ -26,6 +27,7 @@ from .._core.pool_layout import FileSeen
 
 _HEAD_BYTES = 4096
 _HASH_BLOCK_BYTES = 1 << 20
+_LONGEST_HASH_S = 4 * 3600.0
 _IMPRINT_BLOCK_BYTES = 4096
 _FICLONE = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
 _NO_REFLINK = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS)
@@ -97,13 +99,16 @@ def _open_reader(path: str, subject: str) -> t.Iterator[tuple[Reader, int]]:
         raise explain_os_error(subject, "read its header", exc) from exc
 
 
-def hash_file(path: str, subject: str) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
+def hash_file(path: str, subject: str, *, timeout_s: float = _LONGEST_HASH_S) -> str:
+    """Return the SHA-256 of a file, in hexadecimal. Raises :class:`ToolFailed` when that takes too long."""
+    digest, deadline = hashlib.sha256(), time.monotonic() + timeout_s
     try:
         with pathlib.Path(path).open("rb", buffering=0) as stream:
             while block := stream.read(_HASH_BLOCK_BYTES):
                 digest.update(block)
+                if time.monotonic() > deadline:
+                    problem = f"{path} could not be read within {timeout_s:g} s"
+                    raise ToolFailed(subject, problem, remedy="Allow more time, or see what slows the provider down.")
     except OSError as exc:
         raise explain_os_error(subject, "read it", exc) from exc
     return digest.hexdigest()

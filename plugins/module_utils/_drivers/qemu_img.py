@@ -47,12 +47,20 @@ def limit_stranger(*, timeout_s: float, file_bytes: int = 0) -> ToolLimits:
 def convert(
     source: str, source_format: str, target: str, *, subject: str, timeout_s: float, limits: ToolLimits | None = None
 ) -> None:
-    """Make a flat qcow2 of an image; only its data, holes stay holes.
+    """Make a flat qcow2 of an image; only its data, holes stay holes. With ``limits`` it is a stranger's.
 
     The clusters are written in order (no ``-W``), so that the same image gives the same bytes each time.
     """
-    _run("convert", "-q", "-f", source_format, "-O", "qcow2", "-o", _QCOW2, source, target,
+    _run("convert", "-q", "-O", "qcow2", "-o", _QCOW2, *_name_source(source, source_format, limits), target,
          paths=(source, target), subject=subject, timeout_s=timeout_s, limits=limits)  # fmt: skip
+
+
+def _name_source(path: str, image_format: str, limits: ToolLimits | None) -> list[str]:
+    """Return the words for an image; a stranger's is read without whatever other file it may name below it."""
+    if limits is None:
+        return ["-f", image_format, path]
+    options = {"driver": image_format, "backing": None, "file": {"driver": "file", "filename": path}}
+    return [f"json:{json.dumps(options)}"]
 
 
 def resize(path: str, virtual_bytes: int, *, subject: str, image_format: str = "qcow2") -> None:
@@ -72,8 +80,8 @@ def compare(path: str, other: str, *, other_format: str, subject: str, timeout_s
 
 
 def measure(source: str, source_format: str, *, subject: str, limits: ToolLimits | None = None) -> int:
-    """Return how many bytes a flat qcow2 of an image takes."""
-    answer = _run("measure", "--output=json", "-f", source_format, "-O", "qcow2", "-o", _QCOW2, source,
+    """Return how many bytes a flat qcow2 of an image takes. With ``limits`` it is a stranger's."""
+    answer = _run("measure", "--output=json", "-O", "qcow2", "-o", _QCOW2, *_name_source(source, source_format, limits),
                   paths=(source,), subject=subject, timeout_s=300, limits=limits)  # fmt: skip
     try:
         return int(json.loads(answer)["required"])

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from .._core.errors import ImageRefused, ToolFailed, Unsupported
-from .process import run_tool
+from .process import ToolLimits, run_tool
 
-_LIMIT_S = 600  # a whole image is read
+# A whole image is read: minisign's older signatures want it in memory, and nothing is written.
+_LIMITS = ToolLimits(cpu_s=600, memory_bytes=8 << 30, file_bytes=0)
 
 
 def verify_signature(kind: str, path: str, signature: str, *, key: str, subject: str) -> None:
@@ -22,7 +23,7 @@ def verify_signature(kind: str, path: str, signature: str, *, key: str, subject:
     }
     command = commands[kind]
     try:
-        run_tool(command, subject=subject, timeout_s=_LIMIT_S)
+        run_tool(command, subject=subject, timeout_s=_LIMITS.cpu_s, limits=_LIMITS)
     except Unsupported as exc:
         raise Unsupported(subject, exc.problem, remedy=f"Install {command[0]} on the provider.") from exc
     except ToolFailed as exc:

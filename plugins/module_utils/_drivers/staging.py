@@ -17,6 +17,7 @@ import typing as t
 from .._core.errors import ImageRefused, InvalidRequest
 from .._core.os_errors import explain_os_error
 from .._core.ova import Digest, Member, Package
+from .._core.pool_layout import format_bytes
 
 _BLOCK_BYTES = 1 << 20
 _FICLONE = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
@@ -29,18 +30,25 @@ def copy_file(source: str, target: str, *, max_bytes: int, subject: str) -> None
     """
     with _opened(source, target, subject) as (origin, copy):
         status = os.fstat(origin)
-        if not stat.S_ISREG(status.st_mode) or status.st_blocks * 512 > max_bytes:
-            raise InvalidRequest(subject, f"{source} is not a regular file, or larger than allowed")
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidRequest(subject, f"{source} is not a regular file")
+        _refuse_data(status.st_blocks * 512, max_bytes, source, subject)
         try:
             fcntl.ioctl(copy, _FICLONE, origin)
         except OSError:
-            _copy_data(origin, copy, status.st_size)
+            _copy_data(origin, copy, status.st_size, lambda count: _refuse_data(count, max_bytes, source, subject))
 
 
-def _copy_data(origin: int, copy: int, size_bytes: int) -> None:
-    """Copy what is not a hole."""
+def _refuse_data(count: int, max_bytes: int, source: str, subject: str) -> None:
+    if count > max_bytes:
+        problem = f"{source} holds more than the {format_bytes(max_bytes)} that are allowed"
+        raise ImageRefused(subject, problem, remedy="Raise max_gib if that is right.", reason="size")
+
+
+def _copy_data(origin: int, copy: int, size_bytes: int, refuse: t.Callable[[int], None]) -> None:
+    """Copy what is not a hole; ``refuse`` is told how many bytes that will have been, since holes may be filled now."""
     os.ftruncate(copy, size_bytes)
-    end = 0
+    end = data_bytes = 0
     while end < size_bytes:
         try:
             start = os.lseek(origin, end, os.SEEK_DATA)
@@ -49,6 +57,8 @@ def _copy_data(origin: int, copy: int, size_bytes: int) -> None:
                 return
             raise
         end = min(os.lseek(origin, start, os.SEEK_HOLE), size_bytes)
+        data_bytes += end - start
+        refuse(data_bytes)
         _copy_range(origin, copy, slice(start, end), start)
 
 

@@ -83,8 +83,8 @@ def _ask(place: WebPlace, order: _Order) -> str | None:
             connection.do_handshake()
         connection.settimeout(order.limits.idle_s)
         request = http.client.HTTPConnection(place.host, place.port)
-        request.sock = connection
-        request.request("GET", place.target, headers=_HEADERS)
+        request.sock, request.auto_open = connection, 0  # it never connects by itself
+        request.request("GET", place.target, headers={**_HEADERS, "Host": place.authority})
         answer = request.getresponse()
         if answer.status in _REDIRECTS:
             return answer.headers.get("Location", "")
@@ -155,7 +155,7 @@ def _connected(place: WebPlace, order: _Order) -> t.Iterator[socket.socket]:
             remedy="Give a URL of the public web, or set allow_private for one of your own networks.",
         )
     with _explained(place, order.subject):
-        plain = _connect(allowed, place.port, order.limits)
+        plain = _connect(allowed, place.port, order)
     with contextlib.closing(plain):
         if place.scheme == "http":
             yield plain
@@ -186,7 +186,7 @@ def _resolve(place: WebPlace, order: _Order) -> list[str]:
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
-    thread.join(order.limits.connect_s)
+    thread.join(_limit_connecting(order))
     if not found:
         raise ToolFailed(
             order.subject, f"the name {place.host} is not found", remedy="Look at the URL and the resolver."
@@ -194,11 +194,20 @@ def _resolve(place: WebPlace, order: _Order) -> list[str]:
     return list(found)
 
 
-def _connect(addresses: t.Sequence[str], port: int, limits: WebLimits) -> socket.socket:
+def _connect(addresses: t.Sequence[str], port: int, order: _Order) -> socket.socket:
+    """Connect to the first address that answers; the whole time is limited however many a name has."""
     for address in addresses[:-1]:
         with contextlib.suppress(OSError):
-            return socket.create_connection((address, port), timeout=limits.connect_s)
-    return socket.create_connection((addresses[-1], port), timeout=limits.connect_s)
+            return socket.create_connection((address, port), timeout=_limit_connecting(order))
+    return socket.create_connection((addresses[-1], port), timeout=_limit_connecting(order))
+
+
+def _limit_connecting(order: _Order) -> float:
+    """Return how long to wait for a name or an address at most."""
+    left_s = order.deadline - time.monotonic()
+    if left_s <= 0:
+        raise _Late
+    return min(order.limits.connect_s, left_s)
 
 
 @contextlib.contextmanager

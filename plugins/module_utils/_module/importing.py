@@ -21,6 +21,7 @@ from .._core.sources import (
     WebAccess,
     is_url,
     refuse_bytes,
+    refuse_disk,
     refuse_source,
     show_source,
 )
@@ -84,6 +85,8 @@ def import_image(
     limits = qemu_img.limit_stranger(timeout_s=timeout_s, file_bytes=needed_bytes + _OUTPUT_SLACK_BYTES)
     with _explained_room(request, needed_bytes, path.parent, subject):
         qemu_img.convert(image.path, image.format, str(path), subject=subject, timeout_s=timeout_s, limits=limits)
+        # Whatever in the source has told us another size than qemu: this is what guests will get.
+        refuse_disk(image_files.read_header(str(path), subject).virtual_bytes, request.limits, subject)
         volumes.seal_file(path, _MODE_PUBLISHED, subject)
     volumes.remove_tree(image.folder, subject)
 
@@ -157,6 +160,7 @@ def _unpack_disk(path: str, volume: MasterVolume, request: MasterRequest, subjec
     package, member, header = image_files.read_package(path, volume.disk, subject)
     refuse_source(header, PACKAGE_FORMAT, request.limits, subject)
     staging.refuse_digests(path, package, subject)
+    refuse_bytes(member.length, request.limits, f"its disk {member.name} takes", subject)
     disk = f"{path}.disk"
     staging.copy_member(path, member, disk, subject)
     return disk

@@ -43,7 +43,7 @@ from .._core.pool_layout import (
     check_object_name,
     check_pool_path,
 )
-from .._core.sources import PACKAGE_FORMAT, WebAccess, check_source, is_url, show_source
+from .._core.sources import PACKAGE_FORMAT, WebAccess, check_source, is_url, refuse_file, show_source
 from .._core.steps import Step
 from .._drivers import guestfs, image_files, volumes
 from .importing import import_image, parse_limits, parse_signature, read_source_header
@@ -60,6 +60,9 @@ class HashVerb:
     """Tell the SHA-256 of images; an image that was imported before, and looks as it did then, is not read again."""
 
     lock_kind = KIND
+
+    def __init__(self, *, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
 
     def observe(self, items: t.Mapping[str, HashRequest]) -> dict[str, str | EncompassError | None]:
         """Return the SHA-256 of each image, None for one that is not there."""
@@ -79,7 +82,7 @@ class HashVerb:
             for part in origin.get("volumes") or [origin]:
                 if (part.get("path"), part.get("fingerprint")) == (seen.path, seen.fingerprint):
                     return str(part["sha256"])
-        digest = image_files.hash_file(seen.path, subject)
+        digest = image_files.hash_file(seen.path, subject, timeout_s=self._timeout_s)
         _require_unchanged(seen, subject)
         return digest
 
@@ -172,7 +175,7 @@ class MasterVerb:
         # Where one is missing, what is there may have to be made again too.
         wanted = None in files
         return tuple(
-            MasterVolumeSeen(file, self._see_source(volume, one, subject, wanted=wanted))
+            MasterVolumeSeen(file, self._see_source(request, volume, one, wanted=wanted))
             for volume, one, file in zip(request.volumes, made, files)
         )
 
@@ -188,12 +191,13 @@ class MasterVerb:
         return seen if is_trusted else dataclasses.replace(seen, digest=self._hash(seen.file, subject))
 
     def _see_source(
-        self, volume: MasterVolume, made: VolumeOrigin | None, subject: str, *, wanted: bool
+        self, request: MasterRequest, volume: MasterVolume, made: VolumeOrigin | None, *, wanted: bool
     ) -> SourceSeen | None:
-        """Look at the source; it is read only when it is to be imported, or is not as it was when it was.
+        """Look at the source; it is read only when it is to be imported and may be, or is not as it was when it was.
 
         What a URL answers is known by its digest alone, until it is fetched.
         """
+        subject = f"{KIND} {request.name}"
         if is_url(volume.source):
             return SourceSeen(FileSeen(show_source(volume.source), "", 0, 0), None, volume.sha256)
         seen = image_files.see_file(volume.source, subject) if volume.source else None
@@ -202,12 +206,14 @@ class MasterVerb:
         header = read_source_header(seen.path, volume) if wanted else None
         if made is not None and made.fingerprint == seen.fingerprint:
             return SourceSeen(seen, header, made.sha256)
+        if header is not None:
+            refuse_file(header, volume.format, request.limits, file=seen)
         return SourceSeen(seen, header, self._hash(seen, subject) if wanted or made is not None else "")
 
     def _hash(self, seen: FileSeen, subject: str) -> str:
         key = f"{seen.path} {seen.fingerprint}"
         if key not in self._digests:
-            self._digests[key] = image_files.hash_file(seen.path, subject)
+            self._digests[key] = image_files.hash_file(seen.path, subject, timeout_s=self._timeout_s)
             _require_unchanged(seen, subject)
         return self._digests[key]
 
@@ -310,7 +316,8 @@ def open_masters(params: dict[str, t.Any]) -> t.Iterator[Job]:
     """Yield the job that the module's parameters ask for."""
     state = params["state"]
     if state == "hashed":
-        yield Job(HashVerb(), collect_by_name("image", [_parse_image(entry) for entry in params["masters"]]))
+        images = collect_by_name("image", [_parse_image(entry) for entry in params["masters"]])
+        yield Job(HashVerb(timeout_s=params["timeout_s"]), images)
         return
     if state not in ("present", "absent"):
         raise InvalidRequest("option state", f"{state} is a matter of the catalog, not of a provider")

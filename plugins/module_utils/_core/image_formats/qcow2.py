@@ -8,6 +8,7 @@ Sources: qemu's docs/interop/qcow2.txt, and its block/qcow2.h for the limits.
 
 from __future__ import annotations
 
+import struct
 import typing as t
 
 from .facts import Extent, ImageHeader, Reader, count_parts, name_bits, read_numbers, require, show_name, split, unpack
@@ -61,7 +62,7 @@ def parse_qcow2(read: Reader, _file_bytes: int) -> ImageHeader:
     require(9 <= layout.cluster_bits <= 21, f"clusters of 2^{layout.cluster_bits} bytes are not possible")
     features = _read_features(read, layout) if version == 3 else _Features()
     extensions = _read_extensions(read, features.header_length, layout)
-    extents = _list_extents(layout, features)
+    extents = _list_extents(layout, features, extensions)
     names = {
         entry[1]: show_name(entry[2:48]) for entry in split(extensions.get(_FEATURE_NAMES, b""), 48) if not entry[0]
     }
@@ -113,7 +114,7 @@ def _read_extensions(read: Reader, start: int, layout: _Layout) -> dict[int, byt
     return found
 
 
-def _list_extents(layout: _Layout, features: _Features) -> tuple[Extent, ...]:
+def _list_extents(layout: _Layout, features: _Features, extensions: t.Mapping[int, bytes]) -> tuple[Extent, ...]:
     entry_bytes = 16 if features.incompatible & _EXTENDED_L2 else 8
     covered_bytes = layout.cluster_bytes // entry_bytes * layout.cluster_bytes
     l1_bytes, refcount_bytes = layout.l1_entries * 8, layout.refcount_clusters << layout.cluster_bits
@@ -130,7 +131,16 @@ def _list_extents(layout: _Layout, features: _Features) -> tuple[Extent, ...]:
         Extent("header", 0, layout.cluster_bytes),
         Extent("L1 table", layout.l1_at, l1_bytes),
         Extent("reference table", layout.refcounts_at, refcount_bytes),
+        *([_find_bitmaps(extensions[_BITMAPS])] if _BITMAPS in extensions else []),
     )
+
+
+def _find_bitmaps(extension: bytes) -> Extent:
+    """Return where the list of dirty bitmaps is; the bitmaps themselves are no part of the disk."""
+    require(len(extension) == 24, "its list of bitmaps is told in another way")
+    count, _reserved, length, at = struct.unpack(">IIQQ", extension)
+    require(count > 0 and length > 0, "its list of bitmaps is empty")
+    return Extent("list of bitmaps", at, length)
 
 
 def _find_l2_end(read: Reader, layout: _Layout, extents: tuple[Extent, ...]) -> int:

@@ -26,6 +26,8 @@ from .facts import (
 _ONE_FILE = ("monolithicSparse", "streamOptimized")
 _ACCESS = ("RW", "RDONLY", "NOACCESS")
 _NO_PARENT = "ffffffff"
+_DESCRIPTION_AT, _SEARCHED_SECTORS = 1, 20
+"""The sectors in which qemu looks for a parent, wherever the header says that the description is."""
 _MAX_DESCRIPTION_BYTES = 1 << 20
 """What qemu reads of one at most."""
 _MAX_GRAIN_SECTORS = 2048
@@ -69,7 +71,7 @@ def parse_vmdk(read: Reader, file_bytes: int) -> ImageHeader:
     require(
         description.length <= _MAX_DESCRIPTION_BYTES, f"a description of {description.length} bytes is not possible"
     )
-    header = _parse_description(read(description.offset, description.length))
+    header = _parse_description(read(description.offset, max(description.length, _SEARCHED_SECTORS * SECTOR_BYTES)))
     _check_sparse(sparse)
     at_end = sparse.directory_at == _AT_END
     last = _read_footer(read, sparse, file_bytes) if at_end else sparse
@@ -105,12 +107,15 @@ def _check_sparse(sparse: _Sparse) -> None:
     require(fits, f"grains of {sparse.grain} sectors are not possible")
     require(sparse.table_entries == _TABLE_ENTRIES, f"tables of {sparse.table_entries} grains are not possible")
     require(sparse.compression in (0, 1), f"compression {sparse.compression} is not known")
+    at = sparse.description_at
+    require(at == _DESCRIPTION_AT, f"a description in sector {at} is not possible")
 
 
 def _read_footer(read: Reader, sparse: _Sparse, file_bytes: int) -> _Sparse:
     """Return the header's copy at the end, which a stream writes when it knows where its tables are."""
     at = file_bytes - _FOOTER_SECTORS * SECTOR_BYTES
-    require(at >= SECTOR_BYTES, "its footer is missing")
+    # qemu counts whole sectors: of a file that ends within one it would read another footer
+    require(at >= SECTOR_BYTES and at % SECTOR_BYTES == 0, "its footer is missing")
     _value, size, kind = unpack("<QII", read, at)
     require((size, kind) == (0, _FOOTER_MARKER) and read(at + SECTOR_BYTES, 4) == b"KDMV", "its footer is missing")
     footer = _Sparse(*unpack(_SPARSE, read, at + SECTOR_BYTES + 4))

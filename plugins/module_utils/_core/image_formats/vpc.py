@@ -46,6 +46,8 @@ def parse_vpc(read: Reader, file_bytes: int) -> ImageHeader:
     dirty = footer[_SAVED_STATE_AT] != 0
     at_end = Extent("footer", file_bytes - SECTOR_BYTES, SECTOR_BYTES)
     if kind == _FIXED:
+        # qemu looks at the start first, and takes what it finds there for a dynamic one's
+        require(read(0, len(MAGIC)) != MAGIC, "it is a fixed disk with the header of another kind")
         data = Extent("disk", 0, virtual_bytes)
         return ImageHeader("vpc", virtual_bytes, dirty=dirty, extents=(data, at_end))
     require(read(0, SECTOR_BYTES) == footer, "its footer and the copy of it differ")

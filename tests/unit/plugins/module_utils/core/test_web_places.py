@@ -73,6 +73,14 @@ NEVER = [
     "::",
     "255.255.255.255",
     "100.64.0.1",
+    "168.63.129.16",
+    "192.0.0.192",
+    "100.100.100.200",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+    "fec0::1",
+    "2001:db8::1",
+    "240.0.0.1",
 ]
 
 
@@ -93,6 +101,15 @@ def test_a_redirect_is_followed_to_where_it_may_lead():
     for location in ("http://example.com/a", "file:///etc/shadow", "https://u:p@example.com/", "gopher://x"):
         with pytest.raises(InvalidRequest):
             follow_redirect(place, location, "image x")
+
+
+def test_a_port_is_told_when_it_is_not_the_schemes_own():
+    urls = {
+        "https://a.example/": "a.example",
+        "http://a.example:443/": "a.example:443",
+        "https://[2600::1]": "[2600::1]",
+    }
+    assert {url: parse_url(url, "image x").authority for url in urls} == urls
 
 
 def test_what_is_shown_of_a_url_holds_no_secret():

@@ -240,6 +240,21 @@ def test_a_name_that_is_not_found_in_time_is_told(tmp_path, monkeypatch):
     assert time.monotonic() - started < 1.5
 
 
+def test_the_whole_time_is_limited_however_many_addresses_a_name_has(tmp_path, monkeypatch):
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))] * 1000
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: addresses)
+
+    def never_answer(_address, timeout):
+        time.sleep(timeout)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", never_answer)
+    started = time.monotonic()
+    with pytest.raises(ToolFailed, match=r"did not answer within 0.5 s"):
+        fetch("http://images.example/", tmp_path, limits=web.WebLimits(1, 0.5, connect_s=0.1))
+    assert time.monotonic() - started < 2
+
+
 def test_a_port_where_nobody_listens_is_told(tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -8,7 +8,11 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.encompass.images.plugins.module_utils._core.errors import EncompassError, InvalidRequest
+from ansible_collections.encompass.images.plugins.module_utils._core.errors import (
+    EncompassError,
+    ImageRefused,
+    InvalidRequest,
+)
 from ansible_collections.encompass.images.plugins.module_utils._drivers import staging
 
 MIB = 1 << 20
@@ -41,6 +45,21 @@ def test_a_large_file_is_copied_whole(tmp_path):
     assert copy(source, tmp_path).read_bytes() == source.read_bytes()
 
 
+def test_holes_that_are_filled_while_it_is_copied_count_too(tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    with source.open("wb") as stream:
+        stream.truncate(4 * MIB)
+    lseek = os.lseek
+
+    def fill_first(descriptor, *place):
+        source.write_bytes(bytes(range(256)) * (MIB // 64))
+        return lseek(descriptor, *place)
+
+    monkeypatch.setattr(os, "lseek", fill_first)
+    with pytest.raises(ImageRefused, match=r"more than the 2.0 MiB that are allowed"):
+        copy(source, tmp_path, max_bytes=2 * MIB)
+
+
 def test_a_pipe_that_took_the_files_place_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "source")
     with pytest.raises(InvalidRequest, match="is not a regular file"):
@@ -52,7 +71,9 @@ def test_what_is_too_large_or_gone_or_there_already_is_told(tmp_path):
     with pytest.raises(EncompassError, match="No such file"):
         copy(source, tmp_path)
     source.write_bytes(bytes(100))
-    with pytest.raises(InvalidRequest, match="larger than allowed"):
+    with pytest.raises(ImageRefused, match="more than the 99 bytes that are allowed"):
         copy(source, tmp_path, max_bytes=99)
+    (tmp_path / "copy").unlink()
+    copy(source, tmp_path)
     with pytest.raises(EncompassError, match="File exists"):
         copy(source, tmp_path)
