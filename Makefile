@@ -20,8 +20,8 @@ lint types unit sanity units contract smoke-newest integration: venv  ## run one
 race: venv       ## race controllers for the same things, ROUNDS=1000 times
 	@sh tests/tools/as_root.sh env ROUNDS="$(ROUNDS)" SEED="$(SEED)" .venv/bin/python -m tests.trials.race
 
-crash: venv      ## kill each operation at each of its steps, for hours; OPERATION=deploy,update EVERY=5 FIRST=9 ROUNDS=3 SEED=7 narrow it
-	@sh tests/tools/as_root.sh env OPERATION="$(OPERATION)" EVERY="$(EVERY)" FIRST="$(FIRST)" ROUNDS="$(ROUNDS)" SEED="$(SEED)" \
+crash: venv      ## kill each operation at each of its steps, for hours; OPERATION=deploy,update EVERY=5 FIRST=9 ONLY=vir ROUNDS=3 SEED=7 narrow it
+	@sh tests/tools/as_root.sh env OPERATION="$(OPERATION)" EVERY="$(EVERY)" FIRST="$(FIRST)" ONLY="$(ONLY)" ROUNDS="$(ROUNDS)" SEED="$(SEED)" \
 		.venv/bin/python -m tests.trials.crash
 
 faults: venv     ## fail every single write of every operation; half an hour

@@ -5,7 +5,7 @@
 
 ``OPERATION=deploy,update EVERY=5 SEED=7 ROUNDS=10 .venv/bin/python -m tests.trials.crash``: only these operations,
 each fifth point of them, and ten rounds each in which it is a matter of luck when who is killed. ``FIRST=23`` goes on
-at the 23rd point, where a sweep was interrupted.
+at the 23rd point, where a sweep was interrupted; ``ONLY=GuestFS`` tries the points alone that have this in their words.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import collections
 import difflib
 import os
 import random
+import re
 import tempfile
 import time
 import typing as t
@@ -30,6 +31,8 @@ from tests.trials.hooks.crash_hook import Point, kill_run
 from tests.trials.operations import OPERATIONS, Operation
 
 VICTIMS = ("controller", "module", "libvirtd")
+PEER = "peer"
+"""The libvirtd of the other provider, which dies where one is asked for something that concerns both."""
 
 
 @dataclass
@@ -67,20 +70,17 @@ class Trial:
         self.seconds = run.require_success().seconds
         self._operation.settle(self._site)
         self.state = self._site.describe()
-        return [f"undisturbed: {fault}" for fault in self._site.find_faults()]
+        unseen = set(self._operation.workers) - {step.who for step in self.steps}
+        faults = [*self._site.find_faults(), *(f"no step of the {who} was seen" for who in unseen)]
+        return [f"undisturbed: {fault}" for fault in faults]
 
     def list_points(self) -> list[tuple[Point, str]]:
-        """Return every point at which somebody can die, with its words; libvirtd dies where it is asked for something.
-
-        What a death after a step leaves is left by the same one's before the next step as well: nothing is between.
-        """
+        """Return every point at which somebody can die, with its words; libvirtd dies where something is asked of it."""
         points: list[tuple[Point, str]] = []
         numbers = {"controller": 0, "module": 0}
         for step, following in zip(self.steps, [*self.steps[1:], None]):
             numbers[step.who] += 1
-            if following and step.who == following.who and " after " in step.what and " after " not in following.what:
-                continue
-            victims = [step.who, *(["libvirtd"] if " vir" in step.what else [])]
+            victims = list_victims(step, following)
             points += [(Point(step.who, "", numbers[step.who], victim), step.what) for victim in victims]
         return points
 
@@ -88,7 +88,8 @@ class Trial:
         """Kill at a point and run once more; return whether it was passed, and what is different."""
         self._beginning.restore()
         _run, steps = self._site.watch(self._start, point)
-        return len(steps) >= point.number, self._judge()
+        passed = len(steps) >= point.number
+        return passed, [*([] if passed else ["it was not passed, so nobody died"]), *self._judge()]
 
     def kill_after(self, seconds: float, victim: str) -> tuple[bool, list[str]]:
         """Kill after a time and run once more; return whether that ended the run, and what is different."""
@@ -116,6 +117,17 @@ class Trial:
         return [*compare(self.state, self._site.describe()), *self._site.find_faults()]
 
 
+def list_victims(step: Step, following: Step | None) -> list[str]:
+    """Return who can die at a step; what a death after it leaves, one before the next leaves too."""
+    daemons = []
+    if " vir" in step.what:
+        daemons = ["libvirtd", *([PEER] if step.what.startswith("migrate ") else [])]
+    repeated = following and step.who == following.who and " after " in step.what and " after " not in following.what
+    if not (following and repeated):
+        return [step.who, *daemons]
+    return [] if " vir" in following.what else daemons
+
+
 def compare(wanted: t.Sequence[str], found: t.Sequence[str]) -> list[str]:
     """Return what is different, with a sign for what is missing and what is too much."""
     lines = list(difflib.unified_diff(wanted, found, "undisturbed", "found", n=2, lineterm=""))
@@ -127,7 +139,8 @@ def sweep(trial: Trial, name: str, figures: Figures, chance: random.Random) -> N
     started, every = time.monotonic(), int(os.environ.get("EVERY") or 1)
     attempt(figures, name, lambda: (False, trial.look()))
     points = list(enumerate(trial.list_points(), start=1))
-    chosen = [one for one in points[chance.randrange(every) :: every] if one[0] >= int(os.environ.get("FIRST") or 1)]
+    first, only = int(os.environ.get("FIRST") or 1), re.compile(os.environ.get("ONLY") or "")
+    chosen = [one for one in points[chance.randrange(every) :: every] if one[0] >= first and only.search(one[1][1])]
     for number, (point, what) in chosen:
         subject = f"{name} {number}, {point.victim} killed at {point.number} of {point.who} ({what})"
         attempt(figures, subject, lambda point=point: trial.kill_at(point))  # type: ignore[misc]
@@ -137,7 +150,7 @@ def sweep(trial: Trial, name: str, figures: Figures, chance: random.Random) -> N
         attempt(figures, subject, lambda after=(seconds, victim): trial.kill_after(*after))  # type: ignore[misc]
     taken = time.monotonic() - started
     counts = collections.Counter(point.victim for _number, (point, _what) in points)
-    listed = ", ".join(f"{victim} {counts[victim]}" for victim in VICTIMS)
+    listed = ", ".join(f"{victim} {counts[victim]}" for victim in [*VICTIMS, PEER])
     print(f"{name}: {len(chosen)} of {len(points)} points ({listed}), {taken:.0f} s", flush=True)
 
 

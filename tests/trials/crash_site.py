@@ -20,11 +20,12 @@ from tests.lab.controller import PlaybookRun, RunningPlaybook
 from tests.lab.hosts import LabHost
 from tests.trials.hooks import crash_hook
 from tests.trials.hooks.crash_hook import Point
+from tests.trials.observer import read_catalog
 
 COUNT_ONLY = 0
 _START = "import pathlib, crash_hook; crash_hook.install(pathlib.Path({folder!r}))\n"
 _PACKAGES = "usr/lib/python3/dist-packages"
-_KINDS = ("master", "clone", "machine", "deployment", "volume")
+_KINDS = ("master", "function", "profile", "clone", "machine", "deployment", "volume")
 _AGAIN = "to end and run again"
 """What every error says of an earlier run's work that goes on without it."""
 _PATIENCE_S = 120.0
@@ -131,6 +132,7 @@ class CrashSite(SpanningSite):
         """Return what is wrong whatever was done: operations without an end, remains, and what verify finds."""
         faults = [f"operation {verb} has no end" for verb in self._list_running()]
         faults += self.left_in_staging()
+        faults += read_catalog(self).gaps
         found = self.controller.run("encompass.images.verify", encompass_verify_fail_on="warning")
         if found.returncode or any(found.changed.values()):
             faults.append(found.stdout[-1500:])

@@ -44,6 +44,8 @@ class Operation:
     settle: t.Callable[[CrashSite], None] = lambda _site: None
     again: Call | None = None
     """How it is made once more, when that is another call."""
+    workers: tuple[str, ...] = ("controller", "module")
+    """Who changes something in it; a sweep that sees nothing of them proves nothing."""
 
 
 def deploy(**changes: t.Any) -> Call:
@@ -98,5 +100,5 @@ OPERATIONS: t.Mapping[str, Operation] = {
     "volume": Operation(deploy(data=DATA), (deploy(),)),
     "retire": Operation(RETIRE, (deploy(data=DATA),)),
     "repair": Operation(Call("verify", {"encompass_verify_repair": True}), (deploy(), SPOIL)),
-    "move_catalog": Operation(MOVE, (deploy(),), CrashSite.bring_catalog_back, MOVE_AGAIN),
+    "move_catalog": Operation(MOVE, (deploy(),), CrashSite.bring_catalog_back, MOVE_AGAIN, ("controller",)),
 }

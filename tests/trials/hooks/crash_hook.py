@@ -5,6 +5,7 @@
 
 A folder tells what to do and takes the notes. ``order`` names who is watched (the controller or the module, each once),
 a pattern, which of the points that match is meant, and who dies there; without an order nothing is watched.
+A module dies whole, also where one of its children is at work; the ``peer`` is the libvirtd of the other hosts.
 ``trace`` gets a line for each point, from all processes, in the order in which they come; the first word is who.
 """
 
@@ -18,7 +19,9 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
+import subprocess
 import sys
 import threading
 import types
@@ -32,14 +35,18 @@ _STORES = "/srv/"
 _LIBVIRTD = Path("/run/libvirtd.pid")
 
 _LIBVIRT_CHANGES = re.compile(
-    r"(create|define|destroy|undefine|update|migrate\d*|attach|shutdown|resume|backupBegin|abort|blockCommit"
-    r"|setAutostart|pMWakeup|networkDefine|storagePoolDefine|fs(Freeze|Thaw))(XML|Flags|ToURI\d*|Job|Device)*"
+    r"(create|define|delete|destroy|undefine|update|upload|migrate\d*|attach|shutdown|resume|backupBegin|abort"
+    r"|blockCommit|setAutostart|pMWakeup|networkDefine|storagePool(Create|Define)|sparseSendAll|fs(Freeze|Thaw))"
+    r"(XML|Flags|ToURI\d*|Job|Device)*"
 )
-_LIBVIRT_CLASSES = ("virConnect", "virDomain", "virNetwork", "virStoragePool")
+_LIBVIRT_CLASSES = ("virConnect", "virDomain", "virNetwork", "virStoragePool", "virStorageVol", "virStream")
 _GUESTFS_CHANGES = re.compile(r"launch|umount_all|sync|shutdown")
 _FILE_CHANGES = ("os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.link", "os.symlink", "os.chmod", "os.chown")
 _MAKING_OR_REMOVING = ("os.mkdir", "os.rmdir", "os.remove")
 _WRITES = os.O_WRONLY | os.O_RDWR
+
+_RENEWAL = "lease"
+"""The thread that renews leases: it commits by the clock, so its commits would number the others differently."""
 
 _inside = threading.local()
 
@@ -59,7 +66,7 @@ class Notes:
     def __init__(self, folder: Path, point: Point) -> None:
         self._trace = folder / "trace"
         self._point = point
-        self._main_pid = os.getpid()  # the run itself: its workers are forked after this
+        self._main_pid = os.getpid()  # the run or the module itself: what works for it is forked after this
 
     def take(self, what: str) -> None:
         """Note that something is about to change or has just changed, and kill if this is the point."""
@@ -86,8 +93,13 @@ class Notes:
         if self._point.victim == "libvirtd":
             os.kill(int(_LIBVIRTD.read_text(encoding="ascii")), signal.SIGKILL)
             return
+        if self._point.victim == "peer":
+            kill_peers()
+            return
         if self._point.victim == "controller":
             kill_run(self._main_pid)
+        else:
+            os.kill(self._main_pid, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -100,6 +112,15 @@ def kill_run(pid: int) -> None:
         if one != os.getpid():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(one, signal.SIGKILL)
+
+
+def kill_peers() -> None:
+    """Kill the libvirtd of every other host of the lab that this one is in."""
+    own = socket.gethostname()
+    known = Path("/etc/hosts").read_text(encoding="ascii").split()
+    for name in {word for word in known if word.rpartition("h")[0] == own.rpartition("h")[0]} - {own}:
+        kill = f"kill -KILL $(cat {_LIBVIRTD})"
+        subprocess.run(["ssh", "-o", "BatchMode=yes", name, kill], check=True, timeout=30, capture_output=True)
 
 
 def install(folder: Path) -> None:
@@ -124,6 +145,8 @@ def watch_commits(notes: Notes) -> None:
             if statement != "COMMIT" or self.total_changes == self.changes_before:
                 return super().execute(statement, *values)
             work = find_action()
+            if work == _RENEWAL:
+                return super().execute(statement, *values)
             notes.take(f"{work} before COMMIT")
             cursor = super().execute(statement, *values)
             notes.take(f"{work} after COMMIT")
