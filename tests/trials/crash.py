@@ -75,7 +75,7 @@ class Trial:
         return [f"undisturbed: {fault}" for fault in faults]
 
     def list_points(self) -> list[tuple[Point, str]]:
-        """Return every point at which somebody can die, with its words; libvirtd dies where something is asked of it."""
+        """Return every point at which somebody can die, with its words; libvirtd where it is asked for something."""
         points: list[tuple[Point, str]] = []
         numbers = {"controller": 0, "module": 0}
         for step, following in zip(self.steps, [*self.steps[1:], None]):
