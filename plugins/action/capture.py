@@ -14,10 +14,8 @@ from ..plugin_utils._actions.base import LEASE_S
 from ..plugin_utils._actions.batch import Batch
 from ..plugin_utils._actions.capturing import Capture, draft_donations, name_clones, write_drafts
 from ..plugin_utils._actions.library import Library
-from ..plugin_utils._actions.lifeline import end_with_run
 from ..plugin_utils._actions.verb import Request, Verb
 from ..plugin_utils._actions.verb_action import VerbAction
-from ..plugin_utils._catalog.heartbeat import Heartbeat
 from ..plugin_utils._catalog.objects import Body, Key, Operation
 from ..plugin_utils._planning.captured import complete_master, draft_donation, name_donor, select_donors
 from ..plugin_utils._planning.versions import UNPROVEN
@@ -106,12 +104,8 @@ class ActionModule(VerbAction):
         options = {
             key: value for key, value in self._task.args.items() if key not in ("donors", "clones", "prove", "current")
         }
-        with end_with_run(), Heartbeat(self.catalog, operation.id, LEASE_S, _DONATION_S):
-            result: dict[str, t.Any] = self._execute_module(
-                module_name="encompass.images.capture",
-                module_args={**options, "donors": [item for _draft, item in due.values()]},
-                task_vars=self.task_vars,
-            )
+        arguments = {**options, "donors": [item for _draft, item in due.values()]}
+        result = self.run_leased("capture", arguments, {operation.id: LEASE_S}, longest_s=_DONATION_S)
         if "objects" not in result:
             if "subject" in result:
                 self.catalog.abort(operation.id)  # refused before anything was touched

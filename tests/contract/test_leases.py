@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -395,8 +396,7 @@ def test_a_heartbeat_tells_that_the_lease_is_lost(catalog, owner, dead):
     operation = catalog.begin("assign", [A], owner=dead, lease_s=0.3)
     catalog.begin("assign", [A], owner=owner)
 
-    with Heartbeat(catalog, operation.id, lease_s=0.3, max_s=60) as heartbeat:
-        deadline = time.monotonic() + 30
-        while heartbeat.lost is None and time.monotonic() < deadline:
-            time.sleep(0.02)
+    taken = threading.Event()
+    with Heartbeat(catalog, operation.id, lease_s=0.3, max_s=60, when_taken=taken.set) as heartbeat:
+        assert taken.wait(30)
     assert isinstance(heartbeat.lost, Conflict)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 import typing as t
 
 import pytest
+from ansible_collections.encompass.images.plugins.plugin_utils._actions.base import LEASE_S
 
 from tests.integration.conftest import MakeSite
 from tests.integration.site import Site, make_web
@@ -123,6 +125,44 @@ def test_a_frozen_run_that_goes_on_after_a_takeover_changes_nothing(site: Site) 
     assert "took over" in late.failures[0]["result"]["msg"]
     assert f"pid {second.process.pid} " in late.failures[-1]["result"]["msg"]
     assert (site.find_all(), site.files(), site.domains(), site.identity("web-1")) == before
+    site.deploy(web).require_unchanged()
+
+
+# Stands in for Python: the module that it is to run arrives, and then nothing happens for a while.
+LATE_PYTHON = """#!/bin/sh
+code=$(mktemp)
+cat >"$code"
+if grep -q "plugins.modules.activate'" "$code" && [ ! -e /srv/local/late ]; then
+    echo $$ >/srv/local/late
+    kill -STOP $$
+fi
+exec /usr/bin/python3 "$@" <"$code"
+"""
+
+
+def test_a_module_that_arrives_after_a_takeover_does_nothing(site: Site) -> None:
+    web = make_web(count=1)
+    site.deploy(web).require_success()
+    host = site.providers[site.find("machine")["web-1"]["provider"]]
+    for each in site.providers.values():
+        each.exec("sh", "-c", "cat >/srv/local/late-python; chmod +x /srv/local/late-python", stdin=LATE_PYTHON)
+    first = site.controller.start(
+        "encompass.images.retire", encompass_retire=["web"], ansible_python_interpreter="/srv/local/late-python"
+    )
+    late = host.local / "late"
+    wait_until(late.exists, timeout_s=120, what="the module that switches the server off")
+    with first.frozen():
+        end_leases(site)
+        second = site.controller.start("encompass.images.deploy", encompass_deployments=[web])
+        second.wait().require_success()
+        time.sleep(LEASE_S / 3)  # a lease that has ended was due to be renewed long before
+        before = (site.find_all(), site.files(), site.domains(), host.exec("virsh", "-q", "domid", "web-1").stdout)
+    host.exec("kill", "-CONT", late.read_text(encoding="ascii").strip())
+    ended = first.wait()
+    assert "took over" in ended.failures[0]["result"]["msg"]
+    time.sleep(3)  # nobody tells whether the module has ended
+    after = (site.find_all(), site.files(), site.domains(), host.exec("virsh", "-q", "domid", "web-1").stdout)
+    assert after == before
     site.deploy(web).require_unchanged()
 
 

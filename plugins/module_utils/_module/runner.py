@@ -13,6 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._core.errors import EncompassError, ToolFailed
 from .._core.steps import Step, Verb
+from .._drivers import caller
 from .._drivers.locks import hold_objects
 
 
@@ -112,11 +113,38 @@ def perform_items(job: Job, pending: t.Mapping[str, Outcome]) -> dict[str, Outco
         planned = {name: plan_item(job, name, seen[name]) for name in free}
         outcomes.update(planned)
         plans = {name: outcome.steps for name, outcome in planned.items() if outcome.steps}
-        failures = job.verb.perform(plans) if plans else {}
-        after = job.verb.observe({name: job.items[name] for name in plans}) if plans else {}
-        for name in plans:
-            outcomes[name] = prove_item(job, planned[name], failures.get(name), after[name])
+        if plans:
+            _require_caller()
+            failures = _perform(job, plans)
+            after = _observe_again(job, plans)
+            for name in plans:
+                outcomes[name] = prove_item(job, planned[name], failures.get(name), after[name])
     return outcomes
+
+
+def _require_caller() -> None:
+    """Raise :class:`ToolFailed` when nobody waits any more: the run was killed, or another one has taken over from it.
+
+    Nothing was touched yet; who takes over looks at what there is, and must not find it changed afterwards.
+    """
+    if caller.is_gone():
+        raise ToolFailed("this module", "the run that started it is gone, so nothing was done")
+
+
+def _perform(job: Job, plans: t.Mapping[str, t.Sequence[Step]]) -> t.Mapping[str, EncompassError | None]:
+    """Perform; an error of the whole batch is every item's, since from now on something may have been touched."""
+    try:
+        return job.verb.perform(plans)
+    except EncompassError as exc:
+        return dict.fromkeys(plans, exc)
+
+
+def _observe_again(job: Job, plans: t.Collection[str]) -> t.Mapping[str, t.Any]:
+    """Return what is there afterwards; what kept us from looking is every item's error."""
+    try:
+        return job.verb.observe({name: job.items[name] for name in plans})
+    except EncompassError as exc:
+        return dict.fromkeys(plans, exc)
 
 
 def prove_item(job: Job, planned: Outcome, failure: EncompassError | None, seen: t.Any) -> Outcome:

@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A worker ends with the run that forked it. Private to this collection; may change without notice.
+"""A worker's module ends with the run that forked the worker, and with its lease. Private to this collection.
 
 Workers lead sessions of their own, so a run that is killed leaves them behind: they would wait for their modules and
-hold their leases for it, and the next run would find everything busy on behalf of nobody.
+hold their leases for it, and the next run would find everything busy on behalf of nobody. And a run that was frozen
+may go on after another one has taken over what it was about to change.
 """
 
 from __future__ import annotations
@@ -38,10 +39,15 @@ def end_with_run() -> t.Iterator[None]:
 def _watch(left: threading.Event, parent: int) -> None:
     while not left.wait(_LOOK_EVERY_S):
         if os.getppid() != parent:
-            for pid in _list_children():
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGTERM)
+            end_connections()
             os._exit(1)
+
+
+def end_connections() -> None:
+    """End the children of this process. A module that has not begun to work sees that nobody waits for it."""
+    for pid in _list_children():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGTERM)
 
 
 def _list_children() -> list[int]:

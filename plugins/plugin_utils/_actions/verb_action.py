@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from ...module_utils._core.errors import InvalidRequest
+from ...module_utils._core.errors import Conflict, InvalidRequest
 from .._catalog.heartbeat import Heartbeat
 from .._catalog.objects import Body, Operation
 from .._catalog.store import Writing
 from .base import DEPLOYMENT_LEASE_S, LEASE_S, CatalogAction
 from .batch import Batch
-from .lifeline import end_with_run
+from .lifeline import end_connections, end_with_run
 from .migration_verbs import MIGRATION_VERBS
 from .verb import Request, Verb
 from .verbs import VERBS
@@ -84,19 +84,12 @@ class VerbAction(CatalogAction):
 
     def _run_module(self, batch: Batch, operation: Operation) -> dict[str, t.Any]:
         """Have the module do the batch, and commit what it reports."""
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(end_with_run())
-            stack.enter_context(Heartbeat(self.catalog, operation.id, LEASE_S, LONGEST_S))
-            for identifier in batch.outer:
-                stack.enter_context(Heartbeat(self.catalog, identifier, DEPLOYMENT_LEASE_S, LONGEST_S))
-            options = {key: value for key, value in self._task.args.items() if key not in self.own_options}
-            verb = batch.verb
-            state = {"state": verb.state} if verb.state else {}
-            result: dict[str, t.Any] = self._execute_module(
-                module_name=f"encompass.images.{verb.module}",
-                module_args={**options, **verb.fixed_options, **state, verb.option: batch.items},
-                task_vars=self.task_vars,
-            )
+        options = {key: value for key, value in self._task.args.items() if key not in self.own_options}
+        verb = batch.verb
+        state = {"state": verb.state} if verb.state else {}
+        arguments = {**options, **verb.fixed_options, **state, verb.option: batch.items}
+        leases = {operation.id: LEASE_S, **dict.fromkeys(batch.outer, DEPLOYMENT_LEASE_S)}
+        result = self.run_leased(verb.module, arguments, leases, longest_s=LONGEST_S)
         if "objects" in result:
             bodies, errors = batch.absorb(result["objects"])
             self.catalog.commit(operation.id, bodies, errors=errors)
@@ -104,6 +97,32 @@ class VerbAction(CatalogAction):
             self.catalog.abort(operation.id)  # the module refused before it touched anything
         # Anything else says nothing about the world. The objects stay leased to this worker, which is about to end;
         # whoever wants them next takes them over, looks, and finishes what is half done.
+        return result
+
+    def run_leased(
+        self, module: str, arguments: Body, leases: t.Mapping[str, float], *, longest_s: float
+    ) -> dict[str, t.Any]:
+        """Run a module while the leases (their seconds by operation) are kept; it ends when one of them is taken over.
+
+        Raises :class:`Conflict` then: what the module has not begun by that time, it does not begin any more.
+        """
+        beats = [
+            Heartbeat(self.catalog, identifier, lease_s, longest_s, when_taken=end_connections)
+            for identifier, lease_s in leases.items()
+        ]
+        result: dict[str, t.Any] = {}
+        try:
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(end_with_run())
+                for beat in beats:
+                    stack.enter_context(beat)
+                result = self._execute_module(
+                    module_name=f"encompass.images.{module}", module_args=arguments, task_vars=self.task_vars
+                )
+        finally:
+            taken = next((beat.lost for beat in beats if isinstance(beat.lost, Conflict)), None)
+            if taken and "objects" not in result:
+                raise taken
         return result
 
     def _read_inputs(self) -> dict[str, t.Mapping[str, t.Any]]:

@@ -23,11 +23,21 @@ class Heartbeat:
     """Renews a lease from a thread until left, for at most ``max_s``, and no longer than the parent process lives.
 
     Bounded, because a worker whose parent died may hang for ever; its objects must become free then. ``lost`` tells
-    after (or during) the work why the lease is gone, None when it is not.
+    after (or during) the work why the lease is gone, None when it is not; ``when_taken`` is called in the thread at
+    once when somebody else has taken it over.
     """
 
-    def __init__(self, catalog: Catalog, operation_id: str, lease_s: float, max_s: float) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        operation_id: str,
+        lease_s: float,
+        max_s: float,
+        *,
+        when_taken: t.Callable[[], None] = lambda: None,
+    ) -> None:
         self._catalog = catalog
+        self._when_taken = when_taken
         self._operation_id = operation_id
         self._lease_s = lease_s
         self._end = time.monotonic() + max_s
@@ -56,6 +66,7 @@ class Heartbeat:
                 self._catalog.renew(self._operation_id, self._lease_s)
         except Conflict as exc:
             self.lost = exc
+            self._when_taken()
             return False
         except EncompassError as exc:
             self.lost = exc  # the store may come back before the lease is over

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.encompass.images.plugins.module_utils._core.errors import EncompassError, ToolFailed
-from ansible_collections.encompass.images.plugins.module_utils._drivers import locks
+from ansible_collections.encompass.images.plugins.module_utils._drivers import caller, locks
 from ansible_collections.encompass.images.plugins.module_utils._module.runner import Job, run_job, summarize
 
 
@@ -105,6 +105,44 @@ def test_success_without_effect_is_an_error() -> None:
     result = run(Shelf(lies={"a"}), {"a": "1"})
     assert result["failed"]
     assert "still to be done: write 1" in result["objects"][0]["msg"]
+
+
+class Broken(Shelf):
+    """A shelf whose host stops answering, in the middle of the work or after it."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    def observe(self, items: t.Mapping[str, str]) -> dict[str, t.Any]:
+        if self.where == "after" and self.performed:
+            raise ToolFailed("provider x", "does not answer")
+        return super().observe(items)
+
+    def perform(self, plans: t.Mapping[str, t.Sequence[Write]]) -> dict[str, EncompassError | None]:
+        outcome = super().perform(plans)
+        if self.where == "in":
+            raise ToolFailed("provider x", "does not answer")
+        return outcome
+
+
+@pytest.mark.parametrize("where", ["in", "after"])
+def test_what_breaks_once_something_was_touched_is_told_of_each_item(where: str) -> None:
+    shelf = Broken(where)
+    result = run(shelf, {"a": "1", "b": "2"})
+    assert shelf.world == {"a": "1", "b": "2"}
+    assert [(item["failed"], item["problem"], item["changed"]) for item in result["objects"]] == [
+        (True, "does not answer", True)
+    ] * 2
+
+
+def test_nothing_is_done_for_a_run_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caller, "is_gone", lambda: True)
+    shelf = Shelf()
+    with pytest.raises(ToolFailed, match="is gone, so nothing was done"):
+        run(shelf, {"a": "1"})
+    assert shelf.performed == []
+    run(shelf, {"a": "1"}, check_mode=True)
 
 
 def test_work_that_is_still_running_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
