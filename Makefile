@@ -23,6 +23,7 @@ race: venv       ## race controllers for the same things, ROUNDS=1000 times
 crash: venv      ## kill each operation at each of its steps, for hours; OPERATION=deploy,update EVERY=5 FIRST=9 ONLY=vir ROUNDS=3 SEED=7 narrow it
 	@sh tests/tools/as_root.sh env OPERATION="$(OPERATION)" EVERY="$(EVERY)" FIRST="$(FIRST)" ONLY="$(ONLY)" ROUNDS="$(ROUNDS)" SEED="$(SEED)" \
 		.venv/bin/python -m tests.trials.crash
+	@[ -n "$(OPERATION)" ] || CRASHES=100 .venv/bin/pytest -q tests/contract/test_database_crashes.py
 
 faults: venv     ## fail every single write of every operation; half an hour
 	@FAULTS=all .venv/bin/pytest -q tests/contract/test_faults.py

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import threading
 import time
@@ -28,7 +29,7 @@ CREATE FUNCTION encompass.wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERF
 CREATE CONSTRAINT TRIGGER wait AFTER UPDATE ON encompass.object DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION encompass.wait();
 """
-CRASHES = 6
+CRASHES = int(os.environ.get("CRASHES", "6"))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import shutil
 import typing as t
 from pathlib import Path
@@ -21,7 +22,7 @@ from ansible_collections.encompass.images.plugins.module_utils._drivers import v
 from tests.contract.guests import Clone, make_master
 from tests.tools.collection_path import link_checkout
 from tests.trials.faults import FailingDisk, Fault, Workshop
-from tests.trials.writes import OPERATIONS, Operation, Scene, is_finished
+from tests.trials.writes import OPERATIONS, Operation, Scene, is_finished, look_at_records
 
 pytestmark = pytest.mark.skipif(
     shutil.which("qemu-img") is None or shutil.which("gcc") is None, reason="qemu-img or gcc is not installed"
@@ -66,6 +67,9 @@ class Trial:
         failed = self.bench.disk.heal().failed.replace(str(self.place), "")
         if not failed:
             return ""  # how often the same thing is written can depend on time
+        if self.operation.look is look_at_records and failed.startswith("delete"):
+            # A file beside the catalog that could not be deleted stays; nobody is disturbed by it.
+            (self.place / failed.partition("/")[2]).unlink(missing_ok=True)
         judged = self._judge_success(failed) if not result["failed"] else self._judge_failure(result, fault.error)
         wrong = judged or self._judge_place() or self._judge_next_run()
         return f"{fault} at {failed}: {wrong}" if wrong else ""
@@ -99,6 +103,9 @@ class Trial:
             names = (self.operation.names, str(self.place.parent))
             if "\n" in said["msg"] or not said["subject"] or not any(name in said["msg"] for name in names):
                 return f"not a sentence about {self.operation.names}: {said['msg']}"
+            # SQLite tells what happened to its file, and not at which step of its own.
+            if not self.operation.words and not re.search(r"cannot|could not|failed|full", said["problem"]):
+                return f"no word of what was tried: {said['msg']}"
             if not any(words in said["msg"] for words in (*WORDS[error], *self.operation.words)):
                 return f"no word of what happened: {said['msg']}"
         return ""

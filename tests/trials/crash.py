@@ -62,6 +62,7 @@ class Trial:
         for call in operation.before:
             call.start(site).wait().require_success()
         self._beginning = Checkpoint(site)
+        self._operation.reset(site)
 
     def look(self) -> list[str]:
         """Do the operation undisturbed, and keep what it passes and ends with; return what is wrong even so."""
@@ -86,14 +87,14 @@ class Trial:
 
     def kill_at(self, point: Point) -> tuple[bool, list[str]]:
         """Kill at a point and run once more; return whether it was passed, and what is different."""
-        self._beginning.restore()
+        self._go_back()
         _run, steps = self._site.watch(self._start, point)
         passed = len(steps) >= point.number
         return passed, [*([] if passed else ["it was not passed, so nobody died"]), *self._judge()]
 
     def kill_after(self, seconds: float, victim: str) -> tuple[bool, list[str]]:
         """Kill after a time and run once more; return whether that ended the run, and what is different."""
-        self._beginning.restore()
+        self._go_back()
         running = self._start()
         time.sleep(seconds)
         if victim == "controller":
@@ -105,6 +106,10 @@ class Trial:
         done = running.wait()
         self._site.restart_libvirtd()
         return done.returncode != 0, self._judge()
+
+    def _go_back(self) -> None:
+        self._beginning.restore()
+        self._operation.reset(self._site)
 
     def _start(self) -> t.Any:
         return self._operation.call.start(self._site)

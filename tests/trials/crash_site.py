@@ -18,11 +18,14 @@ from tests.integration.test_migrate import SHARED, SpanningSite
 from tests.lab.commands import run, wait_until
 from tests.lab.controller import PlaybookRun, RunningPlaybook
 from tests.lab.hosts import LabHost
+from tests.trials.disk_content import describe_clones
 from tests.trials.hooks import crash_hook
 from tests.trials.hooks.crash_hook import Point
 from tests.trials.observer import read_catalog
 
 COUNT_ONLY = 0
+EXTRA = "/srv/local/extra"
+"""The place of a pool that is no part of the site."""
 _START = "import pathlib, crash_hook; crash_hook.install(pathlib.Path({folder!r}))\n"
 _PACKAGES = "usr/lib/python3/dist-packages"
 _KINDS = ("master", "function", "profile", "clone", "machine", "deployment", "volume")
@@ -128,6 +131,13 @@ class CrashSite(SpanningSite):
         for path in self.controller.directory.glob(f"{moved.name}*"):
             path.unlink()
 
+    def forget_extra_pool(self) -> None:
+        """Take the pool away that is no part of the site."""
+        for host in self.lab.hosts:
+            host.exec("virsh", "-q", "pool-destroy", "extra", check=False)
+            host.exec("virsh", "-q", "pool-undefine", "extra", check=False)
+            host.exec("rm", "-rf", EXTRA)
+
     def find_faults(self) -> list[str]:
         """Return what is wrong whatever was done: operations without an end, remains, and what verify finds."""
         faults = [f"operation {verb} has no end" for verb in self._list_running()]
@@ -157,6 +167,8 @@ class CrashSite(SpanningSite):
         parts += [text for host in self.lab.hosts for text in _list_domains(host)]
         parts += re.findall("<host .*/>", "".join(self.reservations().values()))
         parts += self._list_files()
+        parts += [line for host in self.lab.hosts for line in describe_clones(host, POOL)]
+        parts += [line for host in self.lab.hosts for line in _list_pools(host)]
         return "\n".join(sorted(map(_make_anonymous, parts))).splitlines()
 
     def _list_files(self) -> list[str]:
@@ -177,6 +189,13 @@ def _list_domains(host: LabHost) -> t.Iterator[str]:
         power = host.exec("virsh", "-q", "domstate", name).stdout.strip()
         definition = host.exec("virsh", "-q", "dumpxml", "--inactive", name).stdout
         yield f"domain {name} on {host.name} is {power}\n{definition}"
+
+
+def _list_pools(host: LabHost) -> t.Iterator[str]:
+    """Return each pool with its state; those into which files arrive come and go."""
+    for line in host.exec("virsh", "-q", "pool-list", "--all").stdout.splitlines():
+        if not line.split()[0].startswith("encompass-arrival-"):
+            yield f"pool on {host.name}: {' '.join(line.split())}"
 
 
 def _leave_out(value: t.Any) -> t.Any:

@@ -49,13 +49,16 @@ __attribute__((constructor)) static void attach(void)
 static int hits(const char *call, const char *path)
 {
     uint64_t length = state->length;
-    /* A full disk tells at the write that finds no room; what was written is written. */
-    if (state->error == ENOSPC && strcmp(call, "fsync") == 0)
+    /* A full disk tells at the write that finds no room; what was written is written, and deleting needs none. */
+    if (state->error == ENOSPC && (strcmp(call, "fsync") == 0 || strcmp(call, "delete") == 0))
         return 0;
     if (strncmp(path, state->directory, length) != 0 || (path[length] != '/' && path[length] != '\0'))
         return 0;
     uint64_t number = __atomic_add_fetch(&state->count, 1, __ATOMIC_SEQ_CST);
     if (state->target == 0 || number < state->target || (number > state->target && !state->lasting))
+        return 0;
+    /* What was begun could never be cleared away if nothing could be deleted from then on. */
+    if (number > state->target && strcmp(call, "delete") == 0)
         return 0;
     if (number == state->target)
         snprintf(state->failed, sizeof state->failed, "%s %s", call, path);
@@ -145,6 +148,11 @@ BY_PATH(int, linkat, "link", at, to, (int of, const char *from, int at, const ch
 BY_PATH(int, symlink, "symlink", AT_FDCWD, to, (const char *target, const char *to), (target, to))
 BY_PATH(int, mkdir, "mkdir", AT_FDCWD, path, (const char *path, mode_t mode), (path, mode))
 BY_PATH(int, mkdirat, "mkdir", at, path, (int at, const char *path, mode_t mode), (at, path, mode))
+BY_PATH(int, unlink, "delete", AT_FDCWD, path, (const char *path), (path))
+BY_PATH(int, unlinkat, "delete", at, path, (int at, const char *path, int flags), (at, path, flags))
+BY_PATH(int, rmdir, "delete", AT_FDCWD, path, (const char *path), (path))
+BY_PATH(int, chmod, "chmod", AT_FDCWD, path, (const char *path, mode_t mode), (path, mode))
+BY_FILE(int, fchmod, "chmod", to, (int to, mode_t mode), (to, mode))
 
 /* These return the error instead of setting errno. */
 int posix_fallocate(int to, off_t at, off_t size)

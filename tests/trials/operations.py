@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from unittest import mock
 
 from tests.integration.site import POOL, make_web
+from tests.integration.test_migrate import SHARED
 from tests.lab.controller import RunningPlaybook
-from tests.trials.crash_site import CrashSite, make_next
+from tests.trials.crash_site import EXTRA, CrashSite, make_next
 
 # Nobody waits for a guest: what it boots is proven elsewhere, and a plug is pulled soon.
 WEB = make_web(count=1, version=1, ready=None, stop_timeout_s=1)
@@ -44,6 +45,8 @@ class Operation:
     settle: t.Callable[[CrashSite], None] = lambda _site: None
     again: Call | None = None
     """How it is made once more, when that is another call."""
+    reset: t.Callable[[CrashSite], None] = lambda _site: None
+    """Undoes before each round what a checkpoint does not."""
     workers: tuple[str, ...] = ("controller", "module")
     """Who changes something in it; a sweep that sees nothing of them proves nothing."""
 
@@ -74,6 +77,27 @@ sed -i 's/web-1/web-7/; s,/clones/,/x/,; s/52:54:00:/52:54:77:/; /<uuid>/d' /tmp
 virsh -q define /tmp/web-7.xml
 """
 SPOIL = Call([{"hosts": "encompass_providers", "gather_facts": False, "tasks": [{"ansible.builtin.shell": _SPOIL}]}])
+# Another pool of the providers' own, beside the two that they have.
+POOLS = [{"name": "default", "path": POOL}, {"name": "shared", "path": SHARED, "shared": True}]
+MORE_POOLS = Call("hypervisor", {"encompass_pools": [*POOLS, {"name": "extra", "path": EXTRA}]})
+# A machine that is nobody's, and off: its disk is the image that the site's master is made of.
+_DONOR = """
+<domain type='qemu'><name>guest</name><memory unit='MiB'>96</memory><os><type arch='x86_64'>hvm</type></os>
+<devices><disk type='file'><driver name='qemu' type='qcow2'/><source file='/srv/local/guest.qcow2'/>
+<target dev='vda' bus='virtio'/></disk></devices></domain>
+"""
+_MAKE_DONOR = f"cp /srv/shared/web-server.qcow2 /srv/local/guest.qcow2; virsh define /dev/stdin <<'END'\n{_DONOR}END\n"
+MAKE_DONOR = Call(
+    [{"hosts": "encompass_providers", "gather_facts": False, "tasks": [{"ansible.builtin.shell": _MAKE_DONOR}]}]
+)
+
+
+def donate() -> Call:
+    """Return the capture of that machine where the first provider has it."""
+    donor = {"domain": "guest", "function": "donated", "min_memory_mib": 96}
+    return Call("capture", lambda site: {"encompass_capture_donors": [{**donor, "provider": site.lab.hosts[0].name}]})
+
+
 MAINTAIN = Call("maintain", {"encompass_maintain_clone": "web-1"})
 UPDATE = Call("update", {"encompass_deployments": [WEB], "encompass_update_version": 2})
 CAPTURE = Call("capture", {"encompass_capture": ["web-1"]})
@@ -97,7 +121,14 @@ OPERATIONS: t.Mapping[str, Operation] = {
     "migrate_cold": Operation(migrate(live=False), (deploy(data=DATA),)),
     "maintain": Operation(MAINTAIN, (deploy(),)),
     "capture": Operation(CAPTURE, (deploy(), MAINTAIN)),
+    "prove": Operation(
+        Call("capture", {"encompass_capture": ["web-1"], "encompass_capture_prove": True}), (deploy(), MAINTAIN)
+    ),
+    "donate": Operation(donate(), (MAKE_DONOR,)),
+    "keep": Operation(Call(make_next(), {"encompass_masters_keep": 1})),
     "volume": Operation(deploy(data=DATA), (deploy(),)),
+    "grow": Operation(deploy(data=[{**DATA[0], "size_mib": 24}]), (deploy(data=DATA),)),
+    "hypervisor": Operation(MORE_POOLS, reset=CrashSite.forget_extra_pool, workers=("module",)),
     "retire": Operation(RETIRE, (deploy(data=DATA),)),
     "repair": Operation(Call("verify", {"encompass_verify_repair": True}), (deploy(), SPOIL)),
     "move_catalog": Operation(MOVE, (deploy(),), CrashSite.bring_catalog_back, MOVE_AGAIN, ("controller",)),

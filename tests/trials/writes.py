@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.sqlite import SqliteCatalog
+from ansible_collections.encompass.images.tests.corpus.packages import ova
 
 from tests.contract.pools import MIB, PoolDir, make_raw, qemu_img
 
@@ -123,6 +124,22 @@ def _prepare_several(place: Path) -> Options:
     return {"masters": [{**entry, "volumes": images}], "workers": 1}
 
 
+def _prepare_package(place: Path) -> Options:
+    pool, raw = _make_pool(place)
+    package = raw.with_name("machine.ova")
+    if not package.exists():
+        disk = raw.with_name("disk.vmdk")
+        qemu_img("convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, disk)
+        package.write_bytes(ova({disk.name: disk.read_bytes()}))
+    return {"masters": [pool.master_entry(package, "ova")], "workers": 1}
+
+
+def _prepare_deletion(place: Path) -> Options:
+    pool, raw = _make_pool(place)
+    master = pool.publish(raw)
+    return {"state": "absent", "masters": [pool.master_entry(raw, "raw", digest=master.digest)], "workers": 1}
+
+
 def _prepare_volume(place: Path, **options: t.Any) -> Options:
     pool, _raw = _make_pool(place)
     return {"volumes": [{"name": "web-1.db", "pool_path": str(pool.path), "size_mib": 64, **options}], "workers": 1}
@@ -221,6 +238,8 @@ OPERATIONS = (
     Operation("delete a clone", "clone", _prepare_removal),
     Operation("import a master", "master", _prepare_import, "master web-v1"),
     Operation("import two volumes", "master", _prepare_several, "master web-v1"),
+    Operation("import a package", "master", _prepare_package, "master web-v1"),
+    Operation("delete a master", "master", _prepare_deletion, "master web-v1"),
     Operation("make a data volume", "volume", _prepare_volume, "volume web-1.db"),
     Operation(
         "make a raw data volume",
