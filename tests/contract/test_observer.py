@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the encompass.images authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The observer of the burn-in sees what it is there for."""
+"""The observer of the burn-in sees what it is there for, and what runs are told is judged."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from tests.contract.conftest import Store
 from tests.lab.commands import wait_until
 from tests.trials import observer
+from tests.trials.burnin import EXPECTED, list_messages
 from tests.trials.observer import Look, Observer, find_mismatches, find_shared_volumes, read_catalog
 
 MACHINE = {"provider": "hv1", "server": "web-1", "clone": "web-v1-1", "data": ["db"]}
@@ -262,3 +263,39 @@ def test_an_observer_that_breaks_says_so(site, monkeypatch):
         site.providers["hv1"].domains = {}
     (found,) = looker.findings
     assert found.startswith("the observer gave up: ParseError(")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "deployment red: is busy: deploy by root (encompass.images.deploy, pid 7 on here), since 10:00:00. Wait.",
+        "machine red-1: was changed by somebody else, in retire by root (encompass.images.retire, pid 7 on here)",
+        "clone web-server-v1-1: does not exist. Check the name.",
+        "server red-1: the clone web-server-v1-1, which it would go back to, is not in the catalog any more. Update",
+        "deployment red: the catalog has no deployment of this name (it has blue)",
+        "reservation 10.0.0.7 on encompass: it belongs to machine red-1. Verify again.",
+    ],
+)
+def test_a_run_may_be_told_that_another_was_faster(message):
+    assert EXPECTED.match(message)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "master web-server-v1: does not exist. The library has none.",
+        "catalog /x/catalog.sqlite: does not exist. Check the option source.",
+        "catalog postgresql://db/x: the server refuses: database x does not exist",
+        "master web-server-v1: was changed by somebody else",
+        "clone web-server-v1-1: its backing file does not exist",
+        "server red-1: its clone web-server-v1-1 is attached, not active",
+    ],
+)
+def test_a_run_may_be_told_nothing_else(message):
+    assert not EXPECTED.match(message)
+
+
+def test_each_problem_is_judged_for_itself():
+    busy, broken = "clone a: is busy: deploy by root", "server b: it did not answer"
+    assert list_messages({"msg": f"{busy}; {broken}", "problems": [busy, broken]}) == [busy, broken]
+    assert list_messages({"msg": busy}) == [busy]
