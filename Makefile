@@ -17,8 +17,8 @@ test: venv       ## run every check and test; an hour on two cores
 lint types unit sanity units contract smoke-newest integration: venv  ## run one step of make test
 	@$(STEP) $@
 
-race: venv       ## race controllers for the same things, ROUNDS=1000 times
-	@sh tests/tools/as_root.sh env ROUNDS="$(ROUNDS)" SEED="$(SEED)" .venv/bin/python -m tests.trials.race
+race: venv       ## race controllers for the same things, ROUNDS=1000 times each, and take over from TAKEOVERS=20 of them
+	@sh tests/tools/as_root.sh env ROUNDS="$(ROUNDS)" TAKEOVERS="$(TAKEOVERS)" SEED="$(SEED)" .venv/bin/python -m tests.trials.race
 
 crash: venv      ## kill each operation at each of its steps, for hours; OPERATION=deploy,update EVERY=5 FIRST=9 ONLY=vir ROUNDS=3 SEED=7 narrow it
 	@sh tests/tools/as_root.sh env OPERATION="$(OPERATION)" EVERY="$(EVERY)" FIRST="$(FIRST)" ONLY="$(ONLY)" ROUNDS="$(ROUNDS)" SEED="$(SEED)" \

@@ -12,7 +12,7 @@ from tests.trials.contenders import Race
 SEED = 4711
 
 
-@pytest.mark.parametrize(("count", "rounds"), [(2, 30), (8, 20), (32, 20)])
+@pytest.mark.parametrize(("count", "rounds"), [(2, 10), (8, 7), (32, 7)])
 def test_of_many_controllers_one_wins_each_round(store, count, rounds):
     with Race(store.url, count) as race:
         assert race.run(rounds, SEED) == []

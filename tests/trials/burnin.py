@@ -22,22 +22,30 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.integration.site import MASTER, Site, make_web
+from tests.integration.site import MASTER, POOL, Site, make_web
 from tests.lab.controller import Controller, PlaybookRun
 from tests.tools.collection_path import link_checkout
-from tests.trials.observer import Observer
+from tests.trials.observer import SHARED_POOL, Observer
 
 CONTROLLERS = 8
 SIZES = {"red": 2, "blue": 2, "green": 1}
 """The most servers that a deployment may have."""
+DATA: dict[str, list[dict[str, t.Any]]] = {
+    "red": [{"name": "db", "size_mib": 8, "pool": "shared"}],
+    "blue": [{"name": "log", "size_mib": 8, "format": "raw"}],
+}
+"""Data volumes: one that both providers reach, one that goes along with its machine."""
 RUN_LIMIT_S = 1200
 
 # What a run may be told when another one was faster, or took away what it was about (a migration that goes on deletes
-# what a rollback would go back to); anything else is a finding.
+# what a rollback would go back to); anything else is a finding, also of a master, a provider or the catalog.
 EXPECTED = re.compile(
-    r"is busy: |was changed by |does not exist"
-    r"|which it would go back to, is not in the catalog any more"
-    r"|no deployment of this name|no deployment has a machine of this name|never updated, so there is nothing"
+    r"(machine|clone|deployment|volume) \S+: (is busy: |was changed by |does not exist\b)"
+    r"|server \S+: the clone \S+, which it would go back to, is not in the catalog any more"
+    r"|deployment \S+: the catalog has no deployment of this name"
+    r"|machine \S+: no deployment has a machine of this name"
+    r"|deployment \S+: it was never updated, so there is nothing"
+    r"|(directory|domain|reservation) .+: it belongs to (clone|machine) \S+\. Verify again"
 )
 
 
@@ -72,7 +80,7 @@ class Burnin:
         self._end = time.monotonic() + self.minutes * 60
         with Observer(self.site) as observer, ThreadPoolExecutor(self.controllers) as pool:
             list(pool.map(self._play, range(self.controllers)))
-        self.counts["looks"] = observer.looks
+        self.counts.update(looks=observer.looks, digest_looks=observer.digest_looks)
         return [*self.findings, *observer.findings, *self._close()]
 
     def _play(self, number: int) -> None:
@@ -99,6 +107,7 @@ class Burnin:
         found = self.site.find("machine").items()
         machines = sorted(machine for machine, body in found if body["deployment"] == name)
         machine = chance.choice(machines) if machines else None
+        wholly = chance.random() < 0.5
         version = {"encompass_update": [name], "encompass_update_version": chance.randint(1, 2)}
         kinds: dict[str, tuple[int, dict[str, t.Any] | None]] = {
             "deploy": (4, declared),
@@ -106,8 +115,8 @@ class Burnin:
             "rollback": (1, {"encompass_rollback": [name]} if self._can_go_back(name) else None),
             "reassign": (2, self._reassign(chance, machine)),
             "migrate": (2, {"encompass_migrate": [{"machines": [machine]}]} if machine else None),
-            "retire": (1, {"encompass_retire": [name]} if machines else None),
-            "verify": (1, {"encompass_verify_fail_on": "warning"}),
+            "retire": (1, {"encompass_retire": [name], "encompass_retire_data": wholly} if machines else None),
+            "verify": (2, {"encompass_verify_fail_on": "warning", "encompass_verify_repair": wholly}),
         }
         possible = {kind: (weight, given) for kind, (weight, given) in kinds.items() if given is not None}
         kind = chance.choices(list(possible), [weight for weight, _given in possible.values()])[0]
@@ -128,15 +137,17 @@ class Burnin:
         return {"encompass_reassign": [{"machines": [machine], "function": function}]}
 
     def _judge(self, operation: Operation, run: PlaybookRun) -> None:
-        messages = [str(failure["result"].get("msg")) for failure in run.failures]
+        messages = [message for failure in run.failures for message in list_messages(failure["result"])]
         outcome = "done" if run.returncode == 0 else "refused"
-        if run.returncode and not (messages and all(EXPECTED.search(message) for message in messages)):
+        if run.returncode and not (messages and all(EXPECTED.match(message) for message in messages)):
             outcome = "failed"
             self.findings.append(f"{operation.describe()}: {messages or run.stderr[-500:]}")
         with self._lock:
             self.counts[outcome] += 1
             total = sum(self.counts.values())
         print(f"{total:4} {outcome:8} {run.seconds:4.0f} s  {operation.describe()[:110]}", flush=True)
+        for message in messages:
+            print(f"{'':16}{message[:160]}", flush=True)
 
     def _close(self) -> list[str]:
         """Let everything come to rest, and take it away; return what is wrong with it then."""
@@ -149,12 +160,26 @@ class Burnin:
             run = site.controller.run(f"encompass.images.{playbook}", timeout_s=RUN_LIMIT_S, **variables)
             if run.returncode:
                 found.append(f"in the end, {playbook}: {[event['result'].get('msg') for event in run.failures]}")
-        return [*found, *(f"left over: {orphan}" for orphan in site.orphans())]
+        left = [*site.orphans(), *(f"volume {name}" for name in site.find("volume")), *list_data_files(site)]
+        return [*found, *(f"left over: {thing}" for thing in left)]
+
+
+def list_messages(result: t.Mapping[str, t.Any]) -> list[str]:
+    """Return what a failed task says, one problem each."""
+    return [str(problem) for problem in result.get("problems") or [result.get("msg")]]
+
+
+def list_data_files(site: Site) -> list[str]:
+    """Return the files of all data volumes."""
+    command = f"ls -d {POOL}/data/*/* {SHARED_POOL}/data/*/* 2>/dev/null"
+    found = {name: host.exec("sh", "-c", command, check=False).stdout.split() for name, host in site.providers.items()}
+    return [f"file {path} on {name}" for name, paths in found.items() for path in paths]
 
 
 def declare(name: str, count: int) -> dict[str, t.Any]:
     """Return a deployment whose servers may take their time, on a machine that boots others."""
-    return make_web(name, count=count, ready={"url": "http://{address}/", "timeout_s": 600})
+    ready = {"url": "http://{address}/", "timeout_s": 600}
+    return make_web(name, count=count, data=DATA.get(name, []), ready=ready)
 
 
 def prepare(site: Site, image: Path) -> None:
@@ -185,8 +210,8 @@ def main() -> int:
     counts = burnin.counts
     print(
         f"burnin: seed {seed}, {CONTROLLERS} controllers, {counts['done']} done, {counts['refused']} refused, "
-        f"{counts['failed']} failed, {counts['looks']} looks, {time.monotonic() - started:.0f} s, "
-        f"{len(findings)} findings"
+        f"{counts['failed']} failed, {counts['looks']} looks, {counts['digest_looks']} at masters, "
+        f"{time.monotonic() - started:.0f} s, {len(findings)} findings"
     )
     return 1 if findings else 0
 

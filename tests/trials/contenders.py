@@ -68,10 +68,10 @@ class Race:
         self._catalog.close()
 
     def run(self, rounds: int, seed: int) -> list[str]:
-        """Run so many rounds; return what did not hold."""
+        """Run so many rounds for each prize; return what did not hold."""
         chance = random.Random(seed)
         found = []
-        for number in range(rounds):
+        for number in range(rounds * len(PRIZES)):
             prize = PRIZES[number % len(PRIZES)]
             before = self._catalog.require(*prize)
             answers = self._play(Round(prize, before.revision, number, chance.random() < 0.5))

@@ -67,3 +67,44 @@ def test_commands_of_make_exist(name: str) -> None:
 def test_paths_exist(name: str) -> None:
     paths = re.findall(r"`((?:changelogs|inventory|playbooks|plugins|roles|tests)/[\w./-]*)`", TEXTS[name])
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def read_mutations() -> list[tuple[str, str]]:
+    """Return the rows of CONTRIBUTING's table of mutations: what was removed, and the test that failed."""
+    table = TEXTS["CONTRIBUTING.md"].partition("| what was removed | the test that failed |\n")[2].partition("\n\n")[0]
+    rows = [re.split(r" ?\| ?", line) for line in table.splitlines()[1:]]
+    return [(removed, failed) for _edge, removed, failed, _other_edge in rows]
+
+
+def list_words(text: str) -> list[str]:
+    """Return what stands between backticks."""
+    return re.findall(r"`([^`]+)`", text)
+
+
+def list_tests(path: str) -> str:
+    """Return the names of a file's tests, and its texts and those of the trials, of which cases get their names."""
+    texts = [(ROOT / path).read_text(encoding="utf-8")]
+    cases = [trial.read_text(encoding="utf-8") for trial in (ROOT / "tests/trials").glob("*.py")]
+    functions = re.findall(r"def (test_\w+)\(", texts[0])
+    constants = [text.replace(" ", "-") for text in re.findall(r'"([^"\n]+)"', "\n".join([*texts, *cases]))]
+    return " ".join([*functions, *(f"[{text}]" for text in constants)])
+
+
+@pytest.mark.parametrize("failed", sorted({failed for _removed, failed in read_mutations()}))
+def test_tests_of_mutations_exist(failed: str) -> None:
+    path, *names = list_words(failed)
+    assert names, f"{failed} names no test"
+    for word in names:
+        if word.startswith("tests/"):
+            path = word
+        else:
+            assert (f"[{word}]" if "-" in word else word) in list_tests(path), f"{path} has no test {word}"
+
+
+@pytest.mark.parametrize("removed", [removed for removed, _failed in read_mutations()])
+def test_what_was_removed_for_a_mutation_exists(removed: str) -> None:
+    words = list_words(removed)
+    files = [word for word in words if word.endswith((".py", ".yml"))]
+    texts = "".join((ROOT / path).read_text(encoding="utf-8") for path in files)
+    missing = [word for word in words if word not in files and word.rpartition(".")[2] not in texts]
+    assert not (files and missing), f"{files} have no {missing}"

@@ -22,6 +22,14 @@ from ansible_collections.encompass.images.tests.unit.plugins.plugin_utils.verify
 
 pytest.importorskip("netaddr")
 
+NOBODYS = {
+    *("address_doubled", "mac_doubled", "machine_id_doubled", "path_doubled", "uuid_doubled", "volume_doubled"),
+    *("master_attached", "volume_foreign", "pool_unusable", "provider_unlocked", "operation_stale"),
+    *("arrival_left", "data_orphaned", "domain_orphaned", "reservation_orphaned", "staging_left"),
+    *("volume_alien", "volume_orphaned"),
+}
+"""What is wrong whoever is at work, or with what no record tells of."""
+
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_found_and_nothing_else(name: str) -> None:
@@ -48,6 +56,15 @@ def test_what_somebody_is_at_work_on_is_not_judged() -> None:
     site.busy.add(("clone", "web-server-v1-1"))
     assert site.kinds() == []
     assert "somebody is at work on them: clone web-server-v1-1" in "\n".join(describe_findings([], site.scene()))
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_while_somebody_is_at_work_on_everything_only_what_is_nobodys_is_judged(name: str) -> None:
+    spoil, kinds = FAULTS[name]
+    site = Faulty()
+    spoil(site)
+    site.busy.update((kind, name) for kind, bodies in site.records.items() for name in bodies)
+    assert site.kinds() == [kind for kind in kinds if kind in NOBODYS]
 
 
 def test_what_was_not_reached_is_not_judged() -> None:

@@ -1,0 +1,35 @@
+# Copyright: (c) 2026, the encompass.images authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Verify as a playbook runs it, beside others who are at work."""
+
+from __future__ import annotations
+
+import json
+
+from ansible_collections.encompass.images.tests.unit.plugins.plugin_utils.planning.world_of_tests import make_seen
+
+from tests.contract.conftest import Store
+
+
+def test_what_is_under_way_is_left_out(project, other):
+    catalog = Store(project.url).open()
+    with catalog.transaction() as transaction:
+        for name in ("busy", "late", "left"):
+            transaction.put("function", name, {"current": 3})
+    catalog.begin("deploy", [("function", "busy")], owner=other)
+    seen = {**make_seen(), "asked_at": catalog.now()}
+    with catalog.transaction() as transaction:
+        transaction.put("function", "late", {"current": 4})
+    output = project.play(
+        f"""
+    - encompass.images.verify:
+        observed: {json.dumps({"h1": seen})}
+        fail_on: error
+    """,
+        succeeds=False,
+    )
+    assert "function left: its current version 3 is not there" in output
+    assert "function busy: its" not in output
+    assert "function late: its" not in output
+    assert "not judged, because somebody is at work on them: function busy, function late" in output
