@@ -38,6 +38,12 @@ class VerbAction(CatalogAction):
     own_options: t.AbstractSet[str] = _OWN_OPTIONS
     verbs: t.Mapping[tuple[str, str], Verb] = _ALL_VERBS
     batch_type = Batch
+    is_logged = True
+    """Whether Ansible writes the module's options into the provider's system log.
+
+    It cuts values of ``no_log`` options out of that line, but lists stand there as ``repr`` writes them, in which it
+    does not find a text with several lines or quotes.
+    """
 
     def perform(self) -> dict[str, t.Any]:
         """Run the verb on the items that are due."""
@@ -95,7 +101,7 @@ class VerbAction(CatalogAction):
             result: dict[str, t.Any] = self._execute_module(
                 module_name=f"encompass.images.{verb.module}",
                 module_args={**options, **verb.fixed_options, **state, verb.option: batch.items},
-                task_vars=self.task_vars,
+                task_vars=self.task_vars if self.is_logged else {**self.task_vars, "ansible_no_target_syslog": True},
             )
         if "objects" in result:
             bodies, errors = batch.absorb(result["objects"])
