@@ -13,3 +13,4 @@ class ActionModule(VerbAction):
 
     module = "customize"
     default_state = "present"
+    is_logged = False

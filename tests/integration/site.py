@@ -94,11 +94,15 @@ class Site:
         shutil.copy(image, self.lab.shared / "web-server.qcow2")
         self.controller.write("inventory/site.json", self._variables())
         self.controller.write("inventory/servers.catalog.yml", "plugin: encompass.images.catalog\n")
-        self.controller.run("encompass.images.hypervisor").require_success()
+        self.make_providers()
         for name, text in TEMPLATES.items():
             self.controller.write(f"templates/{name}", text)
         self.controller.run("encompass.images.discover").require_success()
         self.add_master(**changes)
+
+    def make_providers(self) -> None:
+        """Run hypervisor."""
+        self.controller.run("encompass.images.hypervisor").require_success()
 
     def add_master(self, **changes: t.Any) -> PlaybookRun:
         """Add the master, with some fields changed."""

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import importlib
 import re
+import types
 import typing as t
 from pathlib import Path
 
 import pytest
 import yaml
+from ansible import constants
 from ansible_collections.encompass.images.plugins.module_utils._module import queries, runner
+from ansible_collections.encompass.images.plugins.plugin_utils._actions.batch import Batch
+from ansible_collections.encompass.images.plugins.plugin_utils._actions.verb_action import VerbAction
 
+PLUGINS = "ansible_collections.encompass.images.plugins"
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 SOUNDS_SECRET = re.compile(
@@ -49,7 +54,7 @@ def read_arguments(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, t.An
 
     for place in (runner, queries):
         monkeypatch.setattr(place, "AnsibleModule", ask)
-    module = importlib.import_module(f"ansible_collections.encompass.images.plugins.modules.{name}")
+    module = importlib.import_module(f"{PLUGINS}.modules.{name}")
     try:
         if hasattr(module, "main"):
             module.main()
@@ -83,6 +88,25 @@ def test_options_of_modules_that_take_secrets_are_not_logged(monkeypatch: pytest
         found.update(list_suspects(name, read_arguments(name, monkeypatch)))
     assert {name for name, is_kept in found.items() if is_kept} == SECRET
     assert {name for name, is_kept in found.items() if not is_kept} <= set(NO_SECRET)
+
+
+def is_silenced(action_type: type[VerbAction]) -> bool:
+    """Tell whether Ansible keeps the module of an action out of the provider's system log."""
+    asked: dict[str, t.Any] = {}
+    action: t.Any = action_type.__new__(action_type)
+    action._task, action.catalog = types.SimpleNamespace(args={}), None
+    action.task_vars = {"inventory_hostname": "hv1"}
+    action._execute_module = lambda **call: asked.update(call) or {}
+    verb: t.Any = types.SimpleNamespace(module=action.module, option="clones", state="", fixed_options={})
+    action._run_module(Batch(verb, "hv1", []), types.SimpleNamespace(id="an operation"))
+    return bool(constants.config.get_config_value("DEFAULT_NO_TARGET_SYSLOG", variables=asked["task_vars"]))
+
+
+def test_the_options_of_modules_that_take_secrets_are_in_no_system_log() -> None:
+    names = {path.stem for path in (ROOT / "plugins/action").glob("*.py")}
+    actions = {name: importlib.import_module(f"{PLUGINS}.action.{name}").ActionModule for name in sorted(names)}
+    verbs = {name: action for name, action in actions.items() if issubclass(action, VerbAction)}
+    assert {name for name, action in verbs.items() if is_silenced(action)} == {name.split(".")[0] for name in SECRET}
 
 
 def test_no_variable_of_a_role_is_a_secret_by_itself() -> None:

@@ -38,6 +38,12 @@ class VerbAction(CatalogAction):
     own_options: t.AbstractSet[str] = _OWN_OPTIONS
     verbs: t.Mapping[tuple[str, str], Verb] = _ALL_VERBS
     batch_type = Batch
+    is_logged = True
+    """Whether Ansible writes the module's options into the provider's system log.
+
+    It cuts values of ``no_log`` options out of that line, but lists stand there as ``repr`` writes them, in which it
+    does not find a text with several lines or quotes.
+    """
 
     def perform(self) -> dict[str, t.Any]:
         """Run the verb on the items that are due."""
@@ -110,6 +116,7 @@ class VerbAction(CatalogAction):
             Heartbeat(self.catalog, identifier, lease_s, longest_s, when_taken=end_connections)
             for identifier, lease_s in leases.items()
         ]
+        task_vars = self.task_vars if self.is_logged else {**self.task_vars, "ansible_no_target_syslog": True}
         result: dict[str, t.Any] = {}
         try:
             with contextlib.ExitStack() as stack:
@@ -117,7 +124,7 @@ class VerbAction(CatalogAction):
                 for beat in beats:
                     stack.enter_context(beat)
                 result = self._execute_module(
-                    module_name=f"encompass.images.{module}", module_args=arguments, task_vars=self.task_vars
+                    module_name=f"encompass.images.{module}", module_args=arguments, task_vars=task_vars
                 )
         finally:
             taken = next((beat.lost for beat in beats if isinstance(beat.lost, Conflict)), None)
