@@ -131,5 +131,5 @@ OPERATIONS: t.Mapping[str, Operation] = {
     "hypervisor": Operation(MORE_POOLS, reset=CrashSite.forget_extra_pool, workers=("module",)),
     "retire": Operation(RETIRE, (deploy(data=DATA),)),
     "repair": Operation(Call("verify", {"encompass_verify_repair": True}), (deploy(), SPOIL)),
-    "move_catalog": Operation(MOVE, (deploy(),), CrashSite.bring_catalog_back, MOVE_AGAIN, ("controller",)),
+    "move_catalog": Operation(MOVE, (deploy(),), CrashSite.bring_catalog_back, MOVE_AGAIN, workers=("controller",)),
 }
