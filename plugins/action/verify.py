@@ -54,7 +54,10 @@ class ActionModule(CatalogAction):
         now = self.catalog.now()
         asked_at = min(view.get("asked_at") or now for view in seen.values())
         rows = {kind: self.catalog.find(kind) for kind in _KINDS}
-        busy = {row.key for found in rows.values() for row in found if _is_unsettled(row, asked_at, now)}
+        there = {row.key: row for found in rows.values() for row in found}
+        busy = {key for key, row in there.items() if _is_unsettled(row, asked_at, now)}
+        # What is deleted by now may have been there when the providers were asked.
+        busy |= {key for key in self.catalog.find_changed(asked_at) if key not in there}
         return Scene(
             catalog_uuid=self.catalog.uuid,
             records={kind: {row.name: row.body for row in found} for kind, found in rows.items()},

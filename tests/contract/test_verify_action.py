@@ -6,10 +6,36 @@
 from __future__ import annotations
 
 import json
+import time
 
 from ansible_collections.encompass.images.tests.unit.plugins.plugin_utils.planning.world_of_tests import make_seen
 
 from tests.contract.conftest import Store
+
+
+def test_what_was_deleted_since_the_providers_were_asked_is_left_out(project):
+    catalog = Store(project.url).open()
+    path = "/pool/clones/{}/root.qcow2"
+    files = [{"path": path.format(name), "clone": name} for name in ("early-v1-1", "late-v1-1")]
+    with catalog.transaction() as transaction:
+        for file in files:
+            transaction.put("clone", file["clone"], {"machine": None})
+        transaction.delete("clone", "early-v1-1")
+    seen = make_seen()
+    seen = {**seen, "asked_at": catalog.now(), "volumes": files}
+    time.sleep(0.01)  # a store's clock may tick in milliseconds
+    with catalog.transaction() as transaction:
+        transaction.delete("clone", "late-v1-1")
+    output = project.play(
+        f"""
+    - encompass.images.verify:
+        observed: {json.dumps({"h1": seen})}
+        fail_on: warning
+    """,
+        succeeds=False,
+    )
+    assert "clone early-v1-1 was deleted" in output
+    assert "clone late-v1-1 was deleted" not in output
 
 
 def test_what_is_under_way_is_left_out(project, other):

@@ -83,6 +83,11 @@ class BaseCatalog(abc.ABC):
         with self.reading() as tables:
             return tables.read_history((kind, name), limit) if tables else []
 
+    def find_changed(self, since: float) -> list[Key]:
+        """Return the keys of what was changed since a moment, also of what is deleted by now."""
+        with self.reading() as tables:
+            return tables.read_changed(since) if tables else []
+
     def operations(self, state: str | None = None) -> list[Operation]:
         """Return the journalled operations, oldest first."""
         with self.reading() as tables:

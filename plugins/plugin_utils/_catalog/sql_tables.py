@@ -146,6 +146,11 @@ class SqlTables(abc.ABC):
         )
         return [dataclasses.replace(HistoryEntry(*row), changes=from_text(row[-1])) for row in found.fetchall()]
 
+    def read_changed(self, since: float) -> list[Key]:
+        """Return the objects that were changed since a moment, those that are gone by now too."""
+        found = self._execute("SELECT DISTINCT kind, name FROM history WHERE at > ?", (since,))
+        return [(str(kind), str(name)) for kind, name in found.fetchall()]
+
     def read_last_revisions(self, keys: t.Collection[Key]) -> dict[Key, int]:
         """Return the highest revision in each object's history, as far as there is any."""
         found: dict[Key, int] = {}

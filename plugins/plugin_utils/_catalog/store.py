@@ -119,6 +119,9 @@ class Catalog(Reading, t.Protocol):
     def history(self, kind: str, name: str, limit: int = 50) -> list[HistoryEntry]:
         """Return the changes of an object, newest first; also of a deleted one."""
 
+    def find_changed(self, since: float) -> list[Key]:
+        """Return the keys of what was changed since a moment, also of what is deleted by now."""
+
     def operations(self, state: str | None = None) -> list[Operation]:
         """Return the journalled operations, oldest first."""
 

@@ -70,6 +70,9 @@ class Tables(t.Protocol):
     def read_history(self, key: Key, limit: int) -> list[HistoryEntry]:
         """Return an object's entries, newest first."""
 
+    def read_changed(self, since: float) -> list[Key]:
+        """Return the objects that were changed since a moment, those that are gone by now too."""
+
     def read_last_revisions(self, keys: t.Collection[Key]) -> dict[Key, int]:
         """Return the highest revision in each object's history, as far as there is any."""
 

@@ -128,7 +128,8 @@ def check_domains(scene: Scene) -> t.Iterator[Finding]:
     for provider, domains in sorted(scene.domains.items()):
         for name, domain in sorted(domains.items()):
             owner = domain.get("machine_metadata") or {}
-            if owner.get("catalog") == scene.catalog_uuid and domain["uuid"] not in known:
+            is_gone = owner.get("machine") in scene.machines_gone
+            if owner.get("catalog") == scene.catalog_uuid and domain["uuid"] not in known and not is_gone:
                 remains = {"type": "domain", "domain": name, "uuid": domain["uuid"]}
                 problem = "it was made by this catalog, which has no such machine"
                 yield Finding("domain_orphaned", f"domain {name}", problem, provider, remains=remains)
@@ -172,7 +173,7 @@ def _check_reservation(scene: Scene, provider: str, held: Body, holder: tuple[st
         if machine["provider"] != provider and machine.get("moving_to") != provider and scene.is_settled(name):
             problem = f"{address} on network {network} is still reserved, but it is on {machine['provider']}"
             yield Finding("reservation_left", f"machine {name}", problem, provider)
-    elif is_own_mac(scene.catalog_uuid, held["mac"], address):
+    elif is_own_mac(scene.catalog_uuid, held["mac"], address) and not scene.machines_gone:
         remains = {"type": "reservation", "network": network, "mac": held["mac"], "address": address}
         problem = f"it is reserved for {held['mac']}, a card that this catalog once gave and has no more"
         subject = f"address {address} on network {network}"

@@ -44,6 +44,11 @@ class Scene:
         return not {("machine", machine), ("clone", clone)} & self.busy
 
     @functools.cached_property
+    def machines_gone(self) -> set[str]:
+        """The machines that were deleted since the providers were asked; nobody knows any more which cards they had."""
+        return {name for kind, name in self.busy if kind == "machine" and name not in self.records[kind]}
+
+    @functools.cached_property
     def pools(self) -> t.Mapping[str, Bodies]:
         """The usable pools, by provider and name."""
         return {
