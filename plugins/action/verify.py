@@ -69,10 +69,13 @@ class ActionModule(CatalogAction):
 
 
 def _is_unsettled(row: Row, asked_at: float, now: float) -> bool:
-    """Tell whether somebody is at work on an object, or was since the providers were asked."""
+    """Tell whether somebody is at work on an object, or was since the providers were asked.
+
+    A store's clock may tick in milliseconds: nobody knows what came first in one of them.
+    """
     if row.kind in ("provider", "pool"):
         return False
-    return row.updated_at > asked_at or (row.lease is not None and row.lease.until > now)
+    return row.updated_at >= asked_at or (row.lease is not None and row.lease.until > now)
 
 
 def is_as_grave(finding: Finding, threshold: str) -> bool:

@@ -21,9 +21,8 @@ def test_what_was_deleted_since_the_providers_were_asked_is_left_out(project):
         for file in files:
             transaction.put("clone", file["clone"], {"machine": None})
         transaction.delete("clone", "early-v1-1")
-    seen = make_seen()
-    seen = {**seen, "asked_at": catalog.now(), "volumes": files}
     time.sleep(0.01)  # a store's clock may tick in milliseconds
+    seen = {**make_seen(), "asked_at": catalog.now(), "volumes": files}
     with catalog.transaction() as transaction:
         transaction.delete("clone", "late-v1-1")
     output = project.play(
@@ -44,6 +43,7 @@ def test_what_is_under_way_is_left_out(project, other):
         for name in ("busy", "late", "left"):
             transaction.put("function", name, {"current": 3})
     catalog.begin("deploy", [("function", "busy")], owner=other)
+    time.sleep(0.01)
     seen = {**make_seen(), "asked_at": catalog.now()}
     with catalog.transaction() as transaction:
         transaction.put("function", "late", {"current": 4})

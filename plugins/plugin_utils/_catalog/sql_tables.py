@@ -148,7 +148,7 @@ class SqlTables(abc.ABC):
 
     def read_changed(self, since: float) -> list[Key]:
         """Return the objects that were changed since a moment, those that are gone by now too."""
-        found = self._execute("SELECT DISTINCT kind, name FROM history WHERE at > ?", (since,))
+        found = self._execute("SELECT DISTINCT kind, name FROM history WHERE at >= ?", (since,))
         return [(str(kind), str(name)) for kind, name in found.fetchall()]
 
     def read_last_revisions(self, keys: t.Collection[Key]) -> dict[Key, int]:
