@@ -12,8 +12,8 @@ from ..module_utils._core.lifecycle import Metastate, Stage, State, advance, is_
 from ..plugin_utils._actions.base import CatalogAction
 from ..plugin_utils._actions.capturing import name_clones
 from ..plugin_utils._actions.naming import require_clone
-from ..plugin_utils._catalog.objects import Body
-from ..plugin_utils._planning.captured import can_prove_itself, plan_proof
+from ..plugin_utils._catalog.objects import Body, Row
+from ..plugin_utils._planning.captured import can_prove_itself, is_proof_of, plan_proof
 
 
 class ActionModule(CatalogAction):
@@ -36,6 +36,7 @@ class ActionModule(CatalogAction):
             "work": work,
             "masters": {row.body["captured_from"]: row.name for row in masters},
             "proofs": self._plan_proofs([(row.name, row.body) for row in masters], clones),
+            "left": [self._find_left(row) for row in masters if row.body.get("proved_by")],
             "retire": sorted({clone.get("maintenance_deployment") or "" for clone in spent} - {""}),
         }
 
@@ -62,6 +63,13 @@ class ActionModule(CatalogAction):
                 declared = plan_proof(master, self._find_spec(clone), wanted)
                 proofs.append({"master": name, "deployment": declared["name"], "declared": declared})
         return proofs
+
+    def _find_left(self, master: Row) -> Body:
+        """Return the proof of a master that has proved itself, and whether its servers have yet to be taken away."""
+        name = str(master.body["proved_by"])
+        there = self.catalog.get("deployment", name)
+        is_there = bool(there and is_proof_of(there.body["spec"], master.body))
+        return {"master": master.name, "deployment": name, "is_there": is_there}
 
     def _find_spec(self, clone: Body) -> Body:
         """Return what the deployment of the clone's server was declared as; empty when it is of none."""

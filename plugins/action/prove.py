@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from ..module_utils._core.errors import InvalidRequest
 from ..plugin_utils._actions.base import CatalogAction
 from ..plugin_utils._actions.library import Library
@@ -19,7 +21,23 @@ class ActionModule(CatalogAction):
     """Makes a master available when servers of it are active, by the catalog's own records."""
 
     def perform(self) -> dict[str, t.Any]:
-        """Look at the proof of each master; one without it stays as it is, with the reason."""
+        """Look at the proof of each master, or end it."""
+        return self._end() if boolean(self._task.args.get("ended", False)) else self._judge()
+
+    def _end(self) -> dict[str, t.Any]:
+        """Forget the deployments that are gone; they were needed until then by a run after one that was cut off."""
+        owner, changed = self.task_owner(), False
+        with self.catalog.transaction() as tx:
+            for proof in self.get_list("proofs"):
+                row = tx.get("master", str(proof["master"]))
+                if row and row.body.get("proved_by") and not tx.get("deployment", row.body["proved_by"]):
+                    kept = {key: value for key, value in row.body.items() if key != "proved_by"}
+                    tx.put("master", row.name, kept, verb="prove", owner=owner)
+                    changed = True
+        return {"changed": changed, "problems": []}
+
+    def _judge(self) -> dict[str, t.Any]:
+        """Make masters available; one without a proof stays as it is, with the reason."""
         problems: list[str] = []
         changed = False
         for proof in self.get_list("proofs"):
@@ -32,7 +50,7 @@ class ActionModule(CatalogAction):
                 if problem:
                     tx.put("master", row.name, {**row.body, "last_error": problem}, verb="prove", owner=owner)
                 else:
-                    Library(tx, self.host, owner).publish(row.name, "prove")
+                    Library(tx, self.host, owner).publish(row.name, "prove", proved_by=str(proof["deployment"]))
                 changed |= tx.require("master", row.name).body != row.body
             problems += [f"master {row.name}: {problem['msg']}"] if problem else []
         result: dict[str, t.Any] = {"changed": changed, "problems": problems}

@@ -57,6 +57,13 @@ proofs:
   returned: success
   type: list
   elements: dict
+left:
+  description:
+    - The masters that have proved themselves, each with the deployment that they did it by, and whether that is still
+      there; what a run does before it ends, unless it is cut off.
+  returned: success
+  type: list
+  elements: dict
 retire:
   description: Deployments that were there for the maintenance of clones that are spent now.
   returned: success

@@ -16,6 +16,8 @@ description:
     when all servers of a deployment of it are active, according to the catalog. Otherwise it stays as it is, with what
     its server failed of as C(last_error), and the task fails.
   - A master of any other state is left alone.
+  - Until that deployment is retired, the master's record names it (C(proved_by)), so that a run that is cut off leaves
+    nothing behind.
   - This is an action that runs on the controller alone.
 extends_documentation_fragment:
   - encompass.images.attributes
@@ -34,6 +36,10 @@ options:
         description: The deployment whose servers are to be active.
         type: str
         required: true
+  ended:
+    description: Forget by which deployments the masters have proved themselves, where those are gone.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""

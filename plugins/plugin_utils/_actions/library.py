@@ -239,14 +239,17 @@ class Library:
         is_newest = is_new and entry.get("current") is not False and entry["version"] > (before or 0)
         self.settle_current(entry["function"], wish, entry["version"] if is_newest else None, before, verb="import")
 
-    def publish(self, name: str, verb: str) -> None:
-        """Make a captured master available; servers follow it unless they shall not or a newer version is current."""
+    def publish(self, name: str, verb: str, **fields: t.Any) -> None:
+        """Make a captured master available; servers follow it unless they shall not or a newer version is current.
+
+        The fields are written into its record too.
+        """
         body = dict(self.require(name))
         if body["state"] != UNPROVEN:
             return
         before = self.find_current(body["function"])
         packages, wanted = body.pop("packages", None), body.pop("becomes_current", True)
-        self.put(name, {**body, "state": "available", "last_error": None}, verb)
+        self.put(name, {**body, **fields, "state": "available", "last_error": None}, verb)
         if packages is not None:
             self._tx.put("profile", name, {"packages": packages}, verb=verb, owner=self._owner)
         is_newest = wanted and body["version"] > (before or 0)

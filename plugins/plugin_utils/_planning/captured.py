@@ -102,6 +102,11 @@ def complete_master(draft: Body, record: Body, *, provider: str, pool: str) -> d
     }
 
 
+def is_proof_of(spec: Body, master: Body) -> bool:
+    """Tell whether a deployment is one by which the master proves itself, not another one that has its name by now."""
+    return spec.get("count") == 1 and all(spec.get(key) == master[key] for key in ("function", "version"))
+
+
 def plan_proof(master: Body, spec: Body, wanted: Body) -> dict[str, t.Any]:
     """Return the deployment of one server that a master proves itself by.
 
