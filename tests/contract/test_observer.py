@@ -159,7 +159,7 @@ def site(tmp_path):
 
 def spoil(site, statement):
     """Change the catalog past all our code."""
-    with contextlib.closing(sqlite3.connect(site.controller.catalog)) as store, store:
+    with contextlib.closing(sqlite3.connect(site.controller.catalog, isolation_level=None)) as store:
         store.execute(statement)
 
 
