@@ -11,12 +11,13 @@ from ansible.utils.display import Display
 
 from ..module_utils._core.errors import InvalidRequest
 from ..plugin_utils._actions.base import CatalogAction
-from ..plugin_utils._catalog.objects import Row
 from ..plugin_utils._verifying.findings import KINDS, SEVERITIES, Finding
 from ..plugin_utils._verifying.scene import Scene
 from ..plugin_utils._verifying.verify import count_severities, describe_findings, find_all
 
 _KINDS = ("master", "clone", "machine", "deployment", "function", "volume", "provider", "pool")
+_OBSERVED = frozenset({"provider", "pool"})
+"""Kinds of which the catalog holds what the providers answered; each answer changes them."""
 _NEVER = "never"
 
 
@@ -54,10 +55,9 @@ class ActionModule(CatalogAction):
         now = self.catalog.now()
         asked_at = min(view.get("asked_at") or now for view in seen.values())
         rows = {kind: self.catalog.find(kind) for kind in _KINDS}
-        there = {row.key: row for found in rows.values() for row in found}
-        busy = {key for key, row in there.items() if _is_unsettled(row, asked_at, now)}
         # What is deleted by now may have been there when the providers were asked.
-        busy |= {key for key in self.catalog.find_changed(asked_at) if key not in there}
+        busy = {key for key in self.catalog.find_changed(asked_at) if key[0] in rows.keys() - _OBSERVED}
+        busy |= {row.key for found in rows.values() for row in found if row.lease and row.lease.until > now}
         return Scene(
             catalog_uuid=self.catalog.uuid,
             records={kind: {row.name: row.body for row in found} for kind, found in rows.items()},
@@ -66,16 +66,6 @@ class ActionModule(CatalogAction):
             stale=[op.to_lease().describe() for op in self.catalog.operations("running") if op.until < now],
             remembers=lambda key: bool(self.catalog.history(*key, limit=1)),
         )
-
-
-def _is_unsettled(row: Row, asked_at: float, now: float) -> bool:
-    """Tell whether somebody is at work on an object, or was since the providers were asked.
-
-    A store's clock may tick in milliseconds: nobody knows what came first in one of them.
-    """
-    if row.kind in ("provider", "pool"):
-        return False
-    return row.updated_at >= asked_at or (row.lease is not None and row.lease.until > now)
 
 
 def is_as_grave(finding: Finding, threshold: str) -> bool:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import types
 import typing as t
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from ansible_collections.encompass.images.plugins.plugin_utils._actions.verb imp
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.owner import current_owner
 from ansible_collections.encompass.images.plugins.plugin_utils._catalog.store import Catalog
 
+from tests.contract.test_action_leases import make_action
 from tests.contract.test_verbs import bring_up, run
 from tests.contract.test_verbs import catalog as make_catalog
 
@@ -160,15 +160,6 @@ def test_a_master_is_proved_by_servers_of_its_own_that_are_active(catalog: Catal
     assert "its servers are of web-server-v1" in str(ask("web-server-v2", "web"))
 
 
-def act(module: t.Any, catalog: Catalog, **options: t.Any) -> dict[str, t.Any]:
-    """Return what an action answers, without the rest of Ansible."""
-    action = module.ActionModule.__new__(module.ActionModule)
-    action._task = types.SimpleNamespace(args=options, check_mode=False)
-    action.catalog, action.task_vars = catalog, {"inventory_hostname": "localhost"}
-    action.run_owner = current_owner
-    return t.cast("dict[str, t.Any]", action.perform())
-
-
 def test_the_servers_of_a_proof_are_known_until_they_are_gone(off: Catalog) -> None:
     batch, operation = begin(off, NAME)
     finish(off, batch, operation)
@@ -179,16 +170,18 @@ def test_the_servers_of_a_proof_are_known_until_they_are_gone(off: Catalog) -> N
         tx.put("clone", "proof", {"master": "web-server-v2", "stage": "active", "machine": "proof-1"})
         tx.put("machine", "proof-1", {"clone": "proof", "deployment": "web-server-proof"})
         tx.put("deployment", "web-server-proof", {"spec": spec})
-    assert act(prove, off, proofs=[proof])["changed"]
-    assert act(plan_capture, off, clones=[NAME])["left"] == [{**proof, "is_there": True}]
-    assert not act(prove, off, proofs=[proof], ended=True)["changed"]  # they are there still
+    assert make_action(prove, off, proofs=[proof]).perform()["changed"]
+    assert make_action(plan_capture, off, clones=[NAME]).perform()["left"] == [{**proof, "is_there": True}]
+    assert not make_action(prove, off, proofs=[proof], ended=True).perform()["changed"]  # they are there still
     with off.transaction() as tx:
         tx.put("deployment", "web-server-proof", {"spec": {**spec, "count": 3}})
-    assert act(plan_capture, off, clones=[NAME])["left"] == [{**proof, "is_there": False}]  # somebody's own by now
+    assert make_action(plan_capture, off, clones=[NAME]).perform()["left"] == [
+        {**proof, "is_there": False}
+    ]  # somebody's own by now
     with off.transaction() as tx:
         tx.delete("deployment", "web-server-proof")
-    assert act(prove, off, proofs=[proof], ended=True)["changed"]
-    assert act(plan_capture, off, clones=[NAME])["left"] == []
+    assert make_action(prove, off, proofs=[proof], ended=True).perform()["changed"]
+    assert make_action(plan_capture, off, clones=[NAME]).perform()["left"] == []
 
 
 def test_what_is_known_already_is_not_donated_again(catalog: Catalog) -> None:

@@ -13,6 +13,12 @@ from ansible_collections.encompass.images.tests.unit.plugins.plugin_utils.planni
 from tests.contract.conftest import Store
 
 
+def verify(project, seen, *, fail_on):
+    """Return what a run prints that finds something."""
+    options = {"observed": {"h1": seen}, "fail_on": fail_on}
+    return project.play(f"    - encompass.images.verify: {json.dumps(options)}\n", succeeds=False)
+
+
 def test_what_was_deleted_since_the_providers_were_asked_is_left_out(project):
     catalog = Store(project.url).open()
     path = "/pool/clones/{}/root.qcow2"
@@ -25,14 +31,7 @@ def test_what_was_deleted_since_the_providers_were_asked_is_left_out(project):
     seen = {**make_seen(), "asked_at": catalog.now(), "volumes": files}
     with catalog.transaction() as transaction:
         transaction.delete("clone", "late-v1-1")
-    output = project.play(
-        f"""
-    - encompass.images.verify:
-        observed: {json.dumps({"h1": seen})}
-        fail_on: warning
-    """,
-        succeeds=False,
-    )
+    output = verify(project, seen, fail_on="warning")
     assert "clone early-v1-1 was deleted" in output
     assert "clone late-v1-1 was deleted" not in output
 
@@ -47,14 +46,7 @@ def test_what_is_under_way_is_left_out(project, other):
     seen = {**make_seen(), "asked_at": catalog.now()}
     with catalog.transaction() as transaction:
         transaction.put("function", "late", {"current": 4})
-    output = project.play(
-        f"""
-    - encompass.images.verify:
-        observed: {json.dumps({"h1": seen})}
-        fail_on: error
-    """,
-        succeeds=False,
-    )
+    output = verify(project, seen, fail_on="error")
     assert "function left: its current version 3 is not there" in output
     assert "function busy: its" not in output
     assert "function late: its" not in output

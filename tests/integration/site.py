@@ -17,6 +17,7 @@ from tests.lab.controller import Controller, PlaybookRun
 from tests.lab.hosts import LabHost, LabHosts
 
 POOL = "/srv/local/pool"
+SHARED = "/srv/shared/pool"
 SECRET = "canary-4711-do-not-print"
 
 TEMPLATES = {
@@ -81,6 +82,13 @@ echo "$(findfs LABEL=data | grep -c "^$device$") $(cat /mnt/db/words 2>&1)"
 DATA_ITEM = {"name": "data", "type": "file", "path": "/var/www/cgi-bin/data", "mode": "0755", "content": _DATA_SCRIPT}
 
 
+def play_add_master(master: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+    """Return the play that adds a master, without the look at the providers that the playbook begins with."""
+    variables = {"encompass_masters": [master]}
+    role = "encompass.images.add_master"
+    return [{"hosts": "encompass_providers", "gather_facts": False, "vars": variables, "roles": [role]}]
+
+
 class Site:
     """Two lab hosts as providers, and a control node with a catalog of its own."""
 
@@ -106,13 +114,7 @@ class Site:
 
     def add_master(self, **changes: t.Any) -> PlaybookRun:
         """Add the master, with some fields changed."""
-        play = {
-            "hosts": "encompass_providers",
-            "gather_facts": False,
-            "vars": {"encompass_masters": [{**MASTER, **changes}]},
-            "roles": ["encompass.images.add_master"],
-        }
-        return self.controller.run([play]).require_success()
+        return self.controller.run(play_add_master({**MASTER, **changes})).require_success()
 
     def _variables(self) -> dict[str, t.Any]:
         network = {"name": "encompass", "mode": "open", "subnet": "{{ lab_guest_subnet }}"}
@@ -200,6 +202,14 @@ class Site:
     def identity(self, machine: str) -> dict[str, str]:
         """Return who a server is, as it sees itself."""
         return dict(line.split(": ", 1) for line in self.fetch(machine, "/cgi-bin/identity").splitlines())
+
+    def data(self) -> set[str]:
+        """Return the files of all data volumes, those of a pool that all providers reach once."""
+        found = set()
+        for name, host in self.providers.items():
+            listing = host.exec("sh", "-c", f"ls -d {POOL}/data/*/* {SHARED}/data/*/* 2>/dev/null", check=False)
+            found |= {path if path.startswith(SHARED) else f"{name}:{path}" for path in listing.stdout.split()}
+        return found
 
     def orphans(self) -> list[str]:
         """Return what is on the providers and in no record, and the reverse."""

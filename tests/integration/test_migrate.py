@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.site import DATA_ITEM, MASTER, POOL, Site, make_web
+from tests.integration.site import DATA_ITEM, MASTER, POOL, SHARED, Site, make_web
 from tests.lab.commands import wait_until
 from tests.lab.controller import Controller, PlaybookRun, RunningPlaybook
 from tests.lab.host_root import SHARED_BRIDGE
@@ -18,7 +18,6 @@ from tests.lab.hosts import LabHosts
 from tests.lab.watcher import Watcher
 
 OWN = ("hostname", "machine_id", "host_key", "uuid", "mac")
-SHARED = "/srv/shared/pool"
 DATA = [
     {"name": "db", "size_mib": 16, "filesystem": "ext4", "label": "data", "pool": "default"},
     {"name": "log", "size_mib": 8, "format": "raw", "pool": "shared"},
@@ -65,14 +64,6 @@ class SpanningSite(Site):
     def provider_of(self, machine: str) -> str:
         """Return where a machine is, as the catalog says."""
         return str(self.find("machine")[machine]["provider"])
-
-    def data(self) -> set[str]:
-        """Return the files of all data volumes."""
-        found = set()
-        for name, host in self.providers.items():
-            listing = host.exec("sh", "-c", f"ls -d {POOL}/data/*/* {SHARED}/data/*/* 2>/dev/null", check=False)
-            found |= {path if path.startswith(SHARED) else f"{name}:{path}" for path in listing.stdout.split()}
-        return found
 
     def left(self) -> list[str]:
         """Return everything on the providers that is a guest's, wherever it lies."""

@@ -22,10 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.integration.site import MASTER, POOL, Site, make_web
+from tests.integration.site import MASTER, Site, make_web
 from tests.lab.controller import Controller, PlaybookRun
 from tests.tools.collection_path import link_checkout
-from tests.trials.observer import SHARED_POOL, Observer
+from tests.trials.observer import Observer
 
 CONTROLLERS = 8
 SIZES = {"red": 2, "blue": 2, "green": 1}
@@ -160,20 +160,13 @@ class Burnin:
             run = site.controller.run(f"encompass.images.{playbook}", timeout_s=RUN_LIMIT_S, **variables)
             if run.returncode:
                 found.append(f"in the end, {playbook}: {[event['result'].get('msg') for event in run.failures]}")
-        left = [*site.orphans(), *(f"volume {name}" for name in site.find("volume")), *list_data_files(site)]
+        left = [*site.orphans(), *(f"volume {name}" for name in site.find("volume")), *sorted(site.data())]
         return [*found, *(f"left over: {thing}" for thing in left)]
 
 
 def list_messages(result: t.Mapping[str, t.Any]) -> list[str]:
     """Return what a failed task says, one problem each."""
     return [str(problem) for problem in result.get("problems") or [result.get("msg")]]
-
-
-def list_data_files(site: Site) -> list[str]:
-    """Return the files of all data volumes."""
-    command = f"ls -d {POOL}/data/*/* {SHARED_POOL}/data/*/* 2>/dev/null"
-    found = {name: host.exec("sh", "-c", command, check=False).stdout.split() for name, host in site.providers.items()}
-    return [f"file {path} on {name}" for name, paths in found.items() for path in paths]
 
 
 def declare(name: str, count: int) -> dict[str, t.Any]:

@@ -124,11 +124,9 @@ class Trial:
 
 def list_victims(step: Step, following: Step | None) -> list[str]:
     """Return who can die at a step; what a death after it leaves, one before the next leaves too."""
-    daemons = []
-    if " vir" in step.what:
-        daemons = ["libvirtd", *([PEER] if step.what.startswith("migrate ") else [])]
-    repeated = following and step.who == following.who and " after " in step.what and " after " not in following.what
-    if not (following and repeated):
+    daemons = ["libvirtd", *([PEER] if step.what.startswith("migrate ") else [])] if " vir" in step.what else []
+    has_next = following is not None and following.who == step.who and " after " not in following.what
+    if following is None or not has_next or " after " not in step.what:
         return [step.who, *daemons]
     return [] if " vir" in following.what else daemons
 

@@ -13,8 +13,8 @@ import sqlite3
 import typing as t
 from pathlib import Path
 
-from tests.integration.site import MASTER, POOL
-from tests.integration.test_migrate import SHARED, SpanningSite
+from tests.integration.site import MASTER, POOL, SHARED, play_add_master
+from tests.integration.test_migrate import SpanningSite
 from tests.lab.commands import run, wait_until
 from tests.lab.controller import PlaybookRun, RunningPlaybook
 from tests.lab.hosts import LabHost
@@ -213,6 +213,4 @@ def _make_anonymous(text: str) -> str:
 
 def make_next(**changes: t.Any) -> list[dict[str, t.Any]]:
     """Return the play that adds the next version, or another function."""
-    variables = {"encompass_masters": [{**MASTER, "version": 2, "source": "/srv/shared/next.qcow2", **changes}]}
-    role = "encompass.images.add_master"
-    return [{"hosts": "encompass_providers", "gather_facts": False, "vars": variables, "roles": [role]}]
+    return play_add_master({**MASTER, "version": 2, "source": "/srv/shared/next.qcow2", **changes})

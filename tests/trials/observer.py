@@ -18,12 +18,11 @@ import typing as t
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
-from tests.integration.site import POOL, Site
+from tests.integration.site import POOL, SHARED, Site
 from tests.lab.commands import LabError
 
 EVERY_S = 2.0
 DIGESTS_EVERY_S = 30.0
-SHARED_POOL = "/srv/shared/pool"
 
 Record = tuple[int, t.Optional[str], dict[str, t.Any]]
 """Revision, the operation that marks the object, body."""
@@ -156,7 +155,7 @@ def read_running(site: Site) -> dict[tuple[str, str], set[str]]:
 
 
 def _locate(provider: str, path: str) -> str:
-    return path if path.startswith(SHARED_POOL) else f"{provider}:{path}"
+    return path if path.startswith(SHARED) else f"{provider}:{path}"
 
 
 def find_shared_volumes(running: t.Mapping[tuple[str, str], set[str]]) -> list[str]:
@@ -254,7 +253,7 @@ def compare_data(
 
 def read_digests(site: Site) -> Digests:
     """Return the digest of each master's volumes on each provider."""
-    command = f"sha256sum {POOL}/masters/*.qcow2 {SHARED_POOL}/masters/*.qcow2 2>/dev/null"
+    command = f"sha256sum {POOL}/masters/*.qcow2 {SHARED}/masters/*.qcow2 2>/dev/null"
     told = {name: host.exec("sh", "-c", command, check=False).stdout for name, host in site.providers.items()}
     return {name: {line.split()[1]: line.split()[0] for line in text.splitlines()} for name, text in told.items()}
 

@@ -9,8 +9,7 @@ import typing as t
 from dataclasses import dataclass, field
 from unittest import mock
 
-from tests.integration.site import POOL, make_web
-from tests.integration.test_migrate import SHARED
+from tests.integration.site import POOL, SHARED, make_web
 from tests.lab.controller import RunningPlaybook
 from tests.trials.crash_site import EXTRA, CrashSite, make_next
 

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import re
-import typing as t
 
-from tests.integration.site import POOL, Site, make_web
+from tests.integration.site import POOL, Site, make_web, play_add_master
 from tests.lab.controller import PlaybookRun, RunningPlaybook
 
 MIB = 1 << 20
@@ -34,7 +33,11 @@ def race_masters(site: Site, count: int, version: int) -> list[str]:
         image = f"{version} {number}".encode().ljust(MIB, b"\0")
         (site.lab.shared / f"{PRIZE}-{number}.raw").write_bytes(image)
     before = _list_masters(site)
-    runs = [site.controller.start([_add_master(number, version)]) for number in range(count)]
+    master = {"function": PRIZE, "version": version, "format": "raw", "inspect": False}
+    runs = [
+        site.controller.start(play_add_master({**master, "source": f"/srv/shared/{PRIZE}-{number}.raw"}))
+        for number in range(count)
+    ]
     winner, ended, problems = _find_winner(runs)
     if problems:
         return problems
@@ -49,17 +52,6 @@ def race_masters(site: Site, count: int, version: int) -> list[str]:
         if files - before[provider] != {f"{volume['digest']}.qcow2"}:
             problems.append(f"{provider} has {sorted(files - before[provider])} of it, not {volume['digest']}")
     return problems
-
-
-def _add_master(number: int, version: int) -> dict[str, t.Any]:
-    source = f"/srv/shared/{PRIZE}-{number}.raw"
-    master = {"function": PRIZE, "version": version, "source": source, "format": "raw", "inspect": False}
-    return {
-        "hosts": "encompass_providers",
-        "gather_facts": False,
-        "vars": {"encompass_masters": [master]},
-        "roles": ["encompass.images.add_master"],
-    }
 
 
 def _list_masters(site: Site) -> dict[str, set[str]]:

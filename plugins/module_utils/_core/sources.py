@@ -94,7 +94,7 @@ def refuse_file(header: ImageHeader, declared_format: str, limits: ImportLimits,
     """Raise :class:`ImageRefused` unless a file may be imported, as far as can be told before it is read whole."""
     subject = f"image {file.path}"
     refuse_source(header, declared_format, limits, subject)
-    refuse_bytes(file.allocated_bytes, limits, "it takes", subject)
+    refuse_bytes(file.allocated_bytes, limits.max_bytes, "it takes", subject)
     # No image is longer than its disk and what may be stored of it; holes take no room, but hours to read.
     if file.size_bytes > limits.max_virtual_bytes + limits.max_bytes:
         raise ImageRefused(
@@ -117,12 +117,12 @@ def refuse_disk(virtual_bytes: int, limits: ImportLimits, subject: str) -> None:
         )
 
 
-def refuse_bytes(count: int, limits: ImportLimits, what: str, subject: str) -> None:
+def refuse_bytes(count: int, max_bytes: int, what: str, subject: str) -> None:
     """Raise :class:`ImageRefused` when a file is, or would become, larger than it may be."""
-    if count > limits.max_bytes:
+    if count > max_bytes:
         raise ImageRefused(
             subject,
-            f"{what} {count} bytes ({format_bytes(count)}), at most {format_bytes(limits.max_bytes)} are allowed",
+            f"{what} {count} bytes ({format_bytes(count)}), at most {format_bytes(max_bytes)} are allowed",
             remedy="Raise max_gib if that is right.",
             reason="size",
         )

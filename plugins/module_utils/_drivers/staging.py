@@ -17,7 +17,7 @@ import typing as t
 from .._core.errors import ImageRefused, InvalidRequest
 from .._core.os_errors import explain_os_error
 from .._core.ova import Digest, Member, Package
-from .._core.pool_layout import format_bytes
+from .._core.sources import refuse_bytes
 
 _BLOCK_BYTES = 1 << 20
 _FICLONE = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
@@ -32,17 +32,12 @@ def copy_file(source: str, target: str, *, max_bytes: int, subject: str) -> None
         status = os.fstat(origin)
         if not stat.S_ISREG(status.st_mode):
             raise InvalidRequest(subject, f"{source} is not a regular file")
-        _refuse_data(status.st_blocks * 512, max_bytes, source, subject)
+        what = f"{source} holds"
+        refuse_bytes(status.st_blocks * 512, max_bytes, what, subject)
         try:
             fcntl.ioctl(copy, _FICLONE, origin)
         except OSError:
-            _copy_data(origin, copy, status.st_size, lambda count: _refuse_data(count, max_bytes, source, subject))
-
-
-def _refuse_data(count: int, max_bytes: int, source: str, subject: str) -> None:
-    if count > max_bytes:
-        problem = f"{source} holds more than the {format_bytes(max_bytes)} that are allowed"
-        raise ImageRefused(subject, problem, remedy="Raise max_gib if that is right.", reason="size")
+            _copy_data(origin, copy, status.st_size, lambda count: refuse_bytes(count, max_bytes, what, subject))
 
 
 def _copy_data(origin: int, copy: int, size_bytes: int, refuse: t.Callable[[int], None]) -> None:

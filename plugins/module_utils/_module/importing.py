@@ -79,7 +79,7 @@ def import_image(
     needed_bytes = qemu_img.measure(
         image.path, image.format, subject=subject, limits=qemu_img.limit_stranger(timeout_s=timeout_s)
     )
-    refuse_bytes(needed_bytes, request.limits, "as qcow2 it would take", subject)
+    refuse_bytes(needed_bytes, request.limits.max_bytes, "as qcow2 it would take", subject)
     free_bytes = volumes.count_free_bytes(request.pool.path, subject)
     require_room(subject, request.pool.path, needed_bytes=needed_bytes, free_bytes=free_bytes)
     limits = qemu_img.limit_stranger(timeout_s=timeout_s, file_bytes=needed_bytes + _OUTPUT_SLACK_BYTES)
@@ -160,7 +160,7 @@ def _unpack_disk(path: str, volume: MasterVolume, request: MasterRequest, subjec
     package, member, header = image_files.read_package(path, volume.disk, subject)
     refuse_source(header, PACKAGE_FORMAT, request.limits, subject)
     staging.refuse_digests(path, package, subject)
-    refuse_bytes(member.length, request.limits, f"its disk {member.name} takes", subject)
+    refuse_bytes(member.length, request.limits.max_bytes, f"its disk {member.name} takes", subject)
     disk = f"{path}.disk"
     staging.copy_member(path, member, disk, subject)
     return disk

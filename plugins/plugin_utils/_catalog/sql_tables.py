@@ -147,7 +147,10 @@ class SqlTables(abc.ABC):
         return [dataclasses.replace(HistoryEntry(*row), changes=from_text(row[-1])) for row in found.fetchall()]
 
     def read_changed(self, since: float) -> list[Key]:
-        """Return the objects that were changed since a moment, those that are gone by now too."""
+        """Return the objects that were changed since a moment, those that are gone by now too.
+
+        A store's clock may tick in milliseconds: what came first in one of them nobody knows, so it counts.
+        """
         found = self._execute("SELECT DISTINCT kind, name FROM history WHERE at >= ?", (since,))
         return [(str(kind), str(name)) for kind, name in found.fetchall()]
 
