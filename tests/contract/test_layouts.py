@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 import pytest
+from ansible_collections.encompass.images.plugins.module_utils._core.errors import Unsupported
 from ansible_collections.encompass.images.plugins.module_utils._drivers.guestfs import Image
+from ansible_collections.encompass.images.plugins.module_utils._drivers.system_inspection import inspect_system
 from ansible_collections.encompass.images.plugins.module_utils._module.inspecting import inspect_image
 
 from tests.contract.guests import customize
@@ -30,6 +33,15 @@ ITEMS = [
     {"name": "setup", "type": "firstboot", "content": "echo hello\n"},
 ]
 
+BTRFS = {
+    "mounts": [
+        {"device": "btrfsvol:sda2/@", "mountpoint": "/", "filesystem": "btrfs"},
+        {"device": "sda1", "mountpoint": "/boot", "filesystem": "ext2"},
+        {"device": "btrfsvol:sda2/@home", "mountpoint": "/home", "filesystem": "btrfs"},
+    ],
+    "batchable": False,
+}
+
 
 class Stages(t.NamedTuple):
     """What was seen of the systems: before, with everything applied, with a part of it, and with nothing."""
@@ -50,10 +62,15 @@ def look(*systems: System) -> dict[str, dict]:
 
 
 @pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    """Take both systems through all stages; 11 appliances."""
+def masters(tmp_path_factory: pytest.TempPathFactory) -> tuple[System, System]:
+    """Make both systems."""
+    return make_systems(tmp_path_factory.mktemp("masters"))
+
+
+@pytest.fixture(scope="module")
+def stages(masters: tuple[System, System], tmp_path_factory: pytest.TempPathFactory) -> Stages:
+    """Take both systems through all stages; 10 appliances."""
     folder = tmp_path_factory.mktemp("systems")
-    masters = make_systems(folder)
     inspected = {}
     for master in masters:
         others = [Image(str(disk), "qcow2") for disk in master.disks[1:]]
@@ -86,14 +103,32 @@ def test_layouts_are_found(stages: Stages) -> None:
         ],
         "batchable": False,
     }
-    assert btrfs["layout"] == {
-        "mounts": [
-            {"device": "btrfsvol:sda2/@", "mountpoint": "/", "filesystem": "btrfs"},
-            {"device": "sda1", "mountpoint": "/boot", "filesystem": "ext2"},
-            {"device": "btrfsvol:sda2/@home", "mountpoint": "/home", "filesystem": "btrfs"},
-        ],
-        "batchable": False,
-    }
+    assert btrfs["layout"] == BTRFS
+
+
+class Renamed:
+    """libguestfs, telling other names of subvolumes, as when the kernel finds disks in another order."""
+
+    def __init__(self, handle: t.Any, pattern: str, name: str) -> None:
+        self._handle, self._pattern, self._name = handle, pattern, name
+
+    def __getattr__(self, name: str) -> t.Any:
+        return getattr(self._handle, name)
+
+    def inspect_os(self) -> list[str]:
+        return [re.sub(self._pattern, self._name, device) for device in self._handle.inspect_os()]
+
+    def inspect_get_mountpoints(self, root: str) -> dict[str, str]:
+        told = self._handle.inspect_get_mountpoints(root)
+        return {place: re.sub(self._pattern, self._name, device) for place, device in told.items()}
+
+
+def test_a_subvolume_is_looked_for_whatever_name_the_kernel_has_for_its_disk(masters: tuple[System, System]) -> None:
+    lvm, btrfs = masters
+    with opened(btrfs.disks[0], lvm.disks[1], read_only=True) as handle:
+        with pytest.raises(Unsupported, match=r"^image x: its subvolume @gone is on no disk, and libguestfs "):
+            inspect_system(Renamed(handle, "2/@", "2/@gone"), "image x")
+        assert inspect_system(Renamed(handle, "sd[ab]2/", "sdb2/"), "image x")["layout"] == BTRFS
 
 
 @pytest.mark.parametrize("name", ["lvm", "btrfs"])

@@ -15,7 +15,7 @@ from ansible_collections.encompass.images.plugins.module_utils._core.errors impo
 from ansible_collections.encompass.images.plugins.module_utils._core.guest_files import FILE, FileState
 from ansible_collections.encompass.images.plugins.module_utils._core.pool_layout import LAYOUT
 from ansible_collections.encompass.images.plugins.module_utils._drivers.directories import make_directory
-from ansible_collections.encompass.images.plugins.module_utils._drivers.guestfs import inspect_image
+from ansible_collections.encompass.images.plugins.module_utils._drivers.guestfs import Image, open_appliance
 from ansible_collections.encompass.images.plugins.module_utils._drivers.locks import hold_objects
 from ansible_collections.encompass.images.plugins.module_utils._drivers.private_files import private_directory
 from ansible_collections.encompass.images.plugins.module_utils._drivers.seed_disk import write_seed
@@ -76,6 +76,10 @@ def test_an_appliance_has_no_network_and_tells_nothing(tmp_path: Path, monkeypat
     monkeypatch.setattr(guestfs.GuestFS, "launch", launch)
     monkeypatch.setenv("LIBGUESTFS_TRACE", "1")
     qemu_img("create", "-q", "-f", "qcow2", tmp_path / "a.qcow2", "1M")
-    with pytest.raises(ToolFailed, match="launched enough"):
-        inspect_image(str(tmp_path / "a.qcow2"), "qcow2", virt_type="qemu")
+    guests = {"a": [Image(str(tmp_path / "a.qcow2"), "qcow2")]}
+    with (
+        pytest.raises(ToolFailed, match="launched enough"),
+        open_appliance(guests, virt_type="qemu", subject="image a"),
+    ):
+        pass
     assert launched == [(False, False, False)]

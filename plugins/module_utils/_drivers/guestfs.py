@@ -19,19 +19,8 @@ import string
 import threading
 import typing as t
 
-from .._core import identity
 from .._core.errors import EncompassError, Unsupported
-from .._core.guest_files import FILE, NOTHING, FileState
 from .._core.guestfs_errors import explained
-from .._core.inspection import (
-    INIT,
-    PROFILE_SURVEY,
-    describe_boot,
-    describe_firmware,
-    describe_layout,
-    describe_packages,
-    read_pretty_name,
-)
 
 _MEMORY_MIB = 512
 _JOURNALED = ("ext3", "ext4", "xfs", "btrfs")
@@ -128,11 +117,6 @@ class Appliance:
         journaled = filesystem in ("ext3", "ext4")
         return journaled and "needs_recovery" in self.handle.tune2fs_l(device)["Filesystem features"]
 
-    def inspect(self, subject: str) -> dict[str, t.Any]:
-        """Return what ``inspect_image`` does, of the only guest in this appliance."""
-        with explained(subject):
-            return _inspect(self.handle, subject)
-
     def release(self, subject: str) -> None:
         """Unmount what inspecting has mounted."""
         with explained(subject):
@@ -160,9 +144,7 @@ class Appliance:
         labels, index = self._labels[guest], string.ascii_lowercase.index(plain[1])
         if index >= len(labels):
             raise Unsupported(subject, f"its layout names {device}, but it has only {len(labels)} volumes")
-        found = f"/dev/disk/guestfs/{labels[index]}{plain[2]}"
-        # Of a subvolume the library wants the kernel's name of the device, not a link to it.
-        return f"{subvolume}{self.handle.canonical_device_name(found)}{rest}" if subvolume else found
+        return f"{subvolume or ''}/dev/disk/guestfs/{labels[index]}{plain[2]}{rest}"
 
 
 @contextlib.contextmanager
@@ -286,91 +268,3 @@ class Image(t.NamedTuple):
 
     path: str
     format: str
-
-
-def inspect_image(
-    path: str, format: str, *, others: t.Sequence[Image] = (), virt_type: str | None = None
-) -> dict[str, t.Any]:
-    """Return ``{firmware, software, packages, layout, sealed}`` of a system image; it is opened read-only.
-
-    ``others`` are its volumes beside the one with the operating system. Raises :class:`Unsupported` when libguestfs
-    finds no operating system, or several.
-    """
-    subject = f"image {path}"
-    volumes = {"image": [Image(path, format), *others]}
-    with open_appliance(volumes, virt_type=virt_type, subject=subject, read_only=True) as appliance:
-        return appliance.inspect(subject)
-
-
-def _inspect(handle: t.Any, subject: str) -> dict[str, t.Any]:
-    roots = handle.inspect_os()
-    if len(roots) != 1:
-        found = "no operating system" if not roots else f"{len(roots)} operating systems"
-        raise Unsupported(subject, f"libguestfs finds {found} in it", remedy="Give an image with exactly one.")
-    root = roots[0]
-    mountpoints = dict(handle.inspect_get_mountpoints(root))
-    filesystems = {place: handle.vfs_type(device) for place, device in mountpoints.items()}
-    for place in sorted(mountpoints, key=len):
-        handle.mount_ro(mountpoints[place], place)
-    survey = _list_existing(handle, identity.SURVEY)
-    keys = [place for place in survey if place.startswith("/etc/ssh/ssh_host_")]
-    has_loader = bool(_list_existing(handle, ["/boot/efi/EFI/*"]))
-    own = identity.read_identity(lambda place: _read_small(handle, place), survey)
-    return {
-        "firmware": describe_firmware(_list_partition_types(handle), has_efi_loader=has_loader),
-        "software": _describe_software(handle, root),
-        "packages": _list_packages(handle, root),
-        "layout": describe_layout(mountpoints, filesystems),
-        "sealed": identity.describe_sealing(own, survey, keys),
-    }
-
-
-def _list_existing(handle: t.Any, patterns: t.Sequence[str]) -> list[str]:
-    return [place for pattern in patterns for place in handle.glob_expand(pattern)]
-
-
-def _read_small(handle: t.Any, path: str) -> FileState:
-    if not handle.is_file(path, followsymlinks=True):
-        return NOTHING
-    return FileState(kind=FILE, content=handle.pread(path, 1 << 20, 0))
-
-
-def _describe_software(handle: t.Any, root: str) -> dict[str, t.Any]:
-    release = _read_small(handle, "/etc/os-release")
-    return {
-        "type": handle.inspect_get_type(root),
-        "distro": handle.inspect_get_distro(root),
-        # Of Debian, the library takes the bare version (12.1) for the product's name.
-        "product": read_pretty_name(release.content) or handle.inspect_get_product_name(root),
-        "major": handle.inspect_get_major_version(root),
-        "minor": handle.inspect_get_minor_version(root),
-        "arch": handle.inspect_get_arch(root),
-        "package_format": handle.inspect_get_package_format(root),
-        **describe_boot(_list_existing(handle, PROFILE_SURVEY), _read_link(handle, INIT)),
-    }
-
-
-def _list_packages(handle: t.Any, root: str) -> dict[str, str] | None:
-    """Return package -> version; None when libguestfs cannot read what the system keeps of its packages."""
-    if handle.inspect_get_package_format(root) == "unknown":
-        return None
-    try:
-        return describe_packages(handle.inspect_list_applications2(root))
-    except RuntimeError:  # a system may have lost its list of packages, and be good for all that
-        return None
-
-
-def _read_link(handle: t.Any, path: str) -> str:
-    return str(handle.readlink(path)) if handle.is_symlink(path) else ""
-
-
-def _list_partition_types(handle: t.Any) -> list[str]:
-    types = []
-    for partition in handle.list_partitions():
-        disk, number = handle.part_to_dev(partition), handle.part_to_partnum(partition)
-        with contextlib.suppress(RuntimeError):  # a disk without a partition table
-            is_gpt = handle.part_get_parttype(disk) == "gpt"
-            types.append(
-                handle.part_get_gpt_type(disk, number) if is_gpt else f"{handle.part_get_mbr_id(disk, number):x}"
-            )
-    return types

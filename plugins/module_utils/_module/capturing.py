@@ -32,6 +32,7 @@ from .._drivers import guestfs, image_files, qemu_img, volumes
 from .._drivers.guest_cleaning import GuestCleaning
 from .._drivers.guest_files import GuestFiles
 from .._drivers.private_files import private_directory
+from .._drivers.system_inspection import inspect_system
 from .._drivers.undo import UndoStore
 from .._drivers.watched import Work, run_batches
 from .customizing import choose_batches, parse_clone
@@ -212,7 +213,10 @@ class CaptureVerb:
                 f"it holds secrets: {describe_secrets(told['secrets'])}",
                 remedy="Remove them in the guest, or capture with on_secret: report. Nothing was made of the clone.",
             )
-        return {**(appliance.inspect(subject) if inspect else {}), CAPTURED: {**told, "replayed": unclean}}
+        return {
+            **(inspect_system(appliance.handle, subject) if inspect else {}),
+            CAPTURED: {**told, "replayed": unclean},
+        }
 
     def _look_inside(
         self, appliance: guestfs.Appliance, guest: CloneRequest, subject: str
@@ -224,7 +228,7 @@ class CaptureVerb:
         if guest.mounts:
             return guest, appliance.list_unclean(guest.name, guest.mounts, subject=subject)
         unclean = appliance.list_unclean_devices(subject)  # before inspecting mounts them, which replays their journals
-        inspected = appliance.inspect(subject)
+        inspected = inspect_system(appliance.handle, subject)
         appliance.release(subject)
         kind = inspected["software"]["type"]
         if kind != "linux":
