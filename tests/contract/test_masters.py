@@ -23,7 +23,7 @@ from ansible_collections.encompass.images.plugins.module_utils._core.errors impo
 from ansible_collections.encompass.images.plugins.module_utils._core.image_header import IMPORTABLE_FORMATS
 from ansible_collections.encompass.images.plugins.module_utils._drivers import image_files, staging
 from ansible_collections.encompass.images.plugins.module_utils._drivers import qemu_img as qemu_img_driver
-from ansible_collections.encompass.images.plugins.module_utils._module import importing
+from ansible_collections.encompass.images.plugins.module_utils._module import importing, publishing
 from ansible_collections.encompass.images.plugins.module_utils._module.masters import open_masters
 from ansible_collections.encompass.images.plugins.module_utils._module.runner import run_job
 
@@ -234,7 +234,7 @@ def test_what_is_published_is_what_was_checked_whatever_becomes_of_the_source(po
     qemu_img("compare", "-f", "raw", "-F", "qcow2", raw, *published(pool))
 
 
-def run_in_process(entry):
+def run_in_process(entry, state="present"):
     """Run the verb in this process, so that a driver can be disturbed; return its one outcome."""
     optional = ("name", "source", "format", "sha256", "firmware", "digest", "fingerprint")
     optional += ("signature", "ca_path", "disk")
@@ -242,7 +242,7 @@ def run_in_process(entry):
     defaults["volumes"] = []
     defaults.update(max_gib=1, max_virtual_gib=1, allow_private=False)
     complete = {**dict.fromkeys(optional), **defaults, **entry}
-    options = {"state": "present", "masters": [complete], "workers": 1, "timeout_s": 60, "when_unused": False}
+    options = {"state": state, "masters": [complete], "workers": 1, "timeout_s": 60, "when_unused": False}
     with open_masters(options) as job:
         [outcome] = run_job(job, check_mode=False)
     return outcome
@@ -255,8 +255,37 @@ def test_two_masters_may_hold_the_same_bytes(pool, raw):
     assert publish(entries[0], state="absent")["objects"][0]["steps"][0].startswith("forget")
     assert len(published(pool)) == 1
     assert publish(entries[1], state="absent")["changed"]
-    assert published(pool) == list((pool.path / "masters" / ".sources").iterdir()) == []
+    assert published(pool) == list((pool.path / "masters" / ".sources").glob("*.json")) == []
     assert not publish(*entries, state="absent")["changed"]
+
+
+def test_a_master_whose_file_another_one_brought_keeps_it(pool, raw):
+    """As on a second provider: it is registered, and its file is there although it was not imported here."""
+    web = pool.master_entry(raw, "raw", function="web")
+    digest = publish(web)["objects"][0]["record"]["digest"]
+    api = pool.master_entry(raw, "raw", function="api", digest=digest)
+    assert publish(api)["objects"][0]["steps"] == ["write down that it has the files that are there"]
+    assert not publish(api)["changed"]
+    publish(web, state="absent")
+    assert len(published(pool)) == 1
+    publish(api, state="absent")
+    assert published(pool) == []
+
+
+def test_a_file_that_another_master_has_since_the_deletion_was_planned_stays(pool, raw, monkeypatch):
+    web, api = (pool.master_entry(raw, "raw", function=name) for name in ("web", "api"))
+    publish(web)
+    hold = publishing.hold_contents
+
+    def hold_later(*args):
+        monkeypatch.setattr(publishing, "hold_contents", hold)
+        assert not publish(api)["failed"]
+        return hold(*args)
+
+    monkeypatch.setattr(publishing, "hold_contents", hold_later)
+    assert run_in_process(web, state="absent").error is None
+    assert len(published(pool)) == 1
+    assert not publish(api)["changed"]
 
 
 def test_a_master_with_overlays_is_not_deleted(pool, raw):

@@ -16,6 +16,7 @@ from .library_types import (
     MasterSeen,
     MasterVolume,
     MasterVolumeSeen,
+    NoteOrigin,
     Origin,
     PublishedSeen,
     RemoveMaster,
@@ -91,6 +92,8 @@ def plan_master(request: MasterRequest, seen: MasterSeen) -> list[Step]:
         _check_published(request, found, digest)
     if not all(found.published for found in seen.volumes):
         steps.append(_plan_import(request, seen, digests))
+    elif seen.origin is None or seen.origin.digests != digests:
+        steps.append(NoteOrigin())
     if request.inspect and _find_inspection(request, seen) is None:
         steps.append(InspectVolumes())
     return steps

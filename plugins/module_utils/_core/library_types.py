@@ -182,6 +182,15 @@ class InspectVolumes:
 
 
 @dataclasses.dataclass(frozen=True)
+class NoteOrigin:
+    """Write down that a master has files which are there already, for whoever deletes another master that has them."""
+
+    def describe(self) -> str:
+        """Return the step in words."""
+        return "write down that it has the files that are there"
+
+
+@dataclasses.dataclass(frozen=True)
 class RemoveMaster:
     """Delete a master's published files, but for those that another master has too, and what is written of them."""
 

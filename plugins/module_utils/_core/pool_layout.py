@@ -35,6 +35,11 @@ class Pool:
         """Return where it is written what a master was made of."""
         return f"{self.path}/masters/.sources/{master}.json"
 
+    @property
+    def lock_file(self) -> str:
+        """Return the file whose locks say who is at work on the published volumes."""
+        return f"{self.path}/masters/.sources/.lock"
+
     def clone_directory(self, clone: str) -> str:
         """Return where a clone's volumes are."""
         return f"{self.path}/clones/{clone}"

@@ -19,7 +19,7 @@ import socket
 import time
 import typing as t
 
-from .._core.errors import EncompassError, NotFound, ToolFailed
+from .._core.errors import NotFound, ToolFailed
 from .._core.os_errors import explain_os_error
 from .._core.pool_layout import LAYOUT, KeptSeen
 
@@ -353,10 +353,6 @@ def list_data(pool: str) -> list[tuple[str, str]]:
 
 
 def list_origins(pool: str) -> dict[str, dict[str, t.Any]]:
-    """Return what is written of the origin of each master in the pool, by master."""
+    """Return what is written of the origin of each master in the pool, by master; raise when that is not known."""
     directory = pathlib.Path(pool, "masters", ".sources")
-    found: dict[str, dict[str, t.Any]] = {}
-    for path in sorted(directory.glob("*.json")):
-        with contextlib.suppress(EncompassError):
-            found[path.stem] = read_json(str(path), f"pool {pool}") or {}
-    return found
+    return {path.stem: read_json(str(path), f"pool {pool}") or {} for path in sorted(directory.glob("*.json"))}

@@ -38,7 +38,7 @@ from .._drivers.watched import Work, run_batches
 from .customizing import choose_batches, parse_clone
 from .inspecting import inspect_image
 from .parallel import perform_each
-from .publishing import find_shared, publish_volumes, read_origin, see_published
+from .publishing import find_shared, publish_volumes, read_origin, remove_leftovers, see_published
 from .requests import collect_by_name
 from .runner import Job
 from .sealing import seal_guest
@@ -143,8 +143,8 @@ class CaptureVerb:
     def _clear(self, name: str, step: Step) -> None:
         """Do what has to be done before anything is made."""
         if isinstance(step, RemoveLeftovers):
-            for path in step.paths:
-                volumes.remove_tree(path, self._requests[name].subject)
+            request = self._requests[name]
+            remove_leftovers(request.master, step.paths, request.subject)
 
     def _stage(self, name: str, stack: contextlib.ExitStack) -> pathlib.Path:
         """Return the directory that the clone's copies go to; it lasts as long as the stack."""

@@ -11,7 +11,7 @@ import os
 import pathlib
 import typing as t
 
-from .._core.errors import Conflict, EncompassError, InvalidRequest, MasterChanged, ToolFailed
+from .._core.errors import Conflict, EncompassError, InvalidRequest, MasterChanged
 from .._core.library import (
     forget_broken_import,
     known_digests,
@@ -29,6 +29,7 @@ from .._core.library_types import (
     MasterSeen,
     MasterVolume,
     MasterVolumeSeen,
+    NoteOrigin,
     Origin,
     PublishedSeen,
     RemoveMaster,
@@ -49,7 +50,15 @@ from .._drivers import guestfs, image_files, volumes
 from .importing import import_image, parse_limits, parse_signature, read_source_header
 from .inspecting import inspect_image
 from .parallel import perform_each
-from .publishing import find_shared, note_fingerprints, publish_volumes, read_origin, see_published, write_origin
+from .publishing import (
+    find_shared,
+    publish_volumes,
+    read_origin,
+    remove_leftovers,
+    see_published,
+    withdraw_volumes,
+    write_origin,
+)
 from .requests import collect_by_name
 from .runner import Job
 
@@ -226,16 +235,16 @@ class MasterVerb:
     def _perform_step(self, name: str, step: Step) -> None:
         request, subject = self._requests[name], f"{KIND} {name}"
         if isinstance(step, RemoveLeftovers):
-            for path in step.paths:
-                volumes.remove_tree(path, subject)
+            remove_leftovers(request, step.paths, subject)
         elif isinstance(step, RemoveMaster):
-            for digest in step.digests:
-                volumes.withdraw_file(request.pool.master_file(digest), subject)
-            volumes.withdraw_file(request.pool.origin_file(name), subject)
+            withdraw_volumes(request, step.digests, subject)
         else:
             with volumes.staged_directory(request.pool.path, KIND, name, subject) as staged:
                 if isinstance(step, ImportVolumes):
                     self._import_volumes(request, step, staged, subject)
+                elif isinstance(step, NoteOrigin):
+                    kept = self._describe_kept(request, (), subject)
+                    publish_volumes(request, Origin(tuple(kept.values())), {}, staged, subject=subject)
                 else:
                     self._inspect(request, staged, subject)
 
@@ -264,16 +273,11 @@ class MasterVerb:
 
     def _inspect(self, request: MasterRequest, staged: pathlib.Path, subject: str) -> None:
         origin = read_origin(request, subject)
-        digests = known_digests(request, origin)
-        files = [request.pool.master_file(digest) for digest in digests]
-        missing = [path for path in files if image_files.see_file(path, subject) is None]
-        if missing:
-            raise ToolFailed(subject, f"{missing[0]} is not there to be inspected")
+        files = [request.pool.master_file(digest) for digest in origin.digests] if origin else []
+        if origin is None or not all(image_files.see_file(path, subject) for path in files):
+            raise Conflict(subject, "it was deleted before it could be inspected", remedy="Run again.")
         others = [guestfs.Image(path, "qcow2") for path in files[1:]]
         told = inspect_image(files[0], "qcow2", self._timeout_s, others=others)
-        if origin is None or origin.digests != digests:
-            kept = self._describe_kept(request, (), subject)
-            origin = note_fingerprints(request, Origin(tuple(kept.values())), {}, subject)
         write_origin(request, dataclasses.replace(origin, inspection=told, complete=True), staged, subject)
 
 

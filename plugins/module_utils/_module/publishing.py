@@ -9,10 +9,11 @@ import dataclasses
 import pathlib
 import typing as t
 
-from .._core.errors import MasterChanged, ToolFailed
+from .._core.errors import Conflict, MasterChanged, ToolFailed
 from .._core.library_types import MasterRequest, Origin, PublishedSeen
 from .._core.pool_layout import Pool
 from .._drivers import image_files, volumes
+from .._drivers.locks import hold_contents
 
 
 def read_origin(request: MasterRequest, subject: str) -> Origin | None:
@@ -38,16 +39,36 @@ def publish_volumes(
 
     ``files`` are those of the volumes that are not published yet, by the volumes' names.
     """
-    origin = note_fingerprints(request, origin, files, subject)
-    write_origin(request, dataclasses.replace(origin, complete=len(files) == 1), staged, subject)
-    for volume in origin.volumes:
-        if volume.name in files:
-            volumes.publish_file(files[volume.name], request.pool.master_file(volume.digest), subject)
-    if len(files) > 1:
-        write_origin(request, origin, staged, subject)
+    with hold_contents(request.pool.lock_file, origin.digests, subject):
+        origin = _note_fingerprints(request, origin, files, subject)
+        write_origin(request, dataclasses.replace(origin, complete=len(files) <= 1), staged, subject)
+        for volume in origin.volumes:
+            if volume.name in files:
+                volumes.publish_file(files[volume.name], request.pool.master_file(volume.digest), subject)
+        if len(files) > 1:
+            write_origin(request, origin, staged, subject)
 
 
-def note_fingerprints(
+def withdraw_volumes(request: MasterRequest, digests: t.Collection[str], subject: str) -> None:
+    """Delete a master's files and what is written of them; a file that another master has by now stays."""
+    with hold_contents(request.pool.lock_file, digests, subject):
+        shared = find_shared(request)
+        for digest in digests:
+            if digest not in shared:
+                volumes.withdraw_file(request.pool.master_file(digest), subject)
+        volumes.withdraw_file(request.pool.origin_file(request.name), subject)
+
+
+def remove_leftovers(request: MasterRequest, paths: t.Collection[str], subject: str) -> None:
+    """Remove what a killed run left; a file that got its name, and that another master has by now, stays."""
+    with hold_contents(request.pool.lock_file, [pathlib.Path(path).stem for path in paths], subject):
+        shared = {request.pool.master_file(digest) for digest in find_shared(request)}
+        for path in paths:
+            if path not in shared:
+                volumes.remove_tree(path, subject)
+
+
+def _note_fingerprints(
     request: MasterRequest, origin: Origin, files: t.Mapping[str, pathlib.Path], subject: str
 ) -> Origin:
     """Return the origin with the fingerprints that its files have under their names; proves those that are there."""
@@ -58,7 +79,9 @@ def note_fingerprints(
         if there is not None and volume.name in files and image_files.hash_file(target, subject) != volume.digest:
             raise MasterChanged(subject, f"{target} is there, but does not hold what its name says")
         made = there or (image_files.see_file(str(files[volume.name]), subject) if volume.name in files else None)
-        noted.append(dataclasses.replace(volume, published_fingerprint=made.fingerprint if made else ""))
+        if made is None:
+            raise Conflict(subject, f"{target} was deleted meanwhile", remedy="Run again.")
+        noted.append(dataclasses.replace(volume, published_fingerprint=made.fingerprint))
     return dataclasses.replace(origin, volumes=tuple(noted))
 
 

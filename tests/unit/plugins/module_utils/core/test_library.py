@@ -31,6 +31,7 @@ from ansible_collections.encompass.images.plugins.module_utils._core.library_typ
     MasterSeen,
     MasterVolume,
     MasterVolumeSeen,
+    NoteOrigin,
     Origin,
     PublishedSeen,
     RemoveMaster,
@@ -117,7 +118,12 @@ PLANNED = {
         see(published=dataclasses.replace(PUBLISHED, digest="d1")),
         [],
     ),
-    "registered, origin lost": (REGISTERED, see(origin=None), [InspectVolumes()]),
+    "registered, origin lost": (REGISTERED, see(origin=None), [NoteOrigin(), InspectVolumes()]),
+    "registered, made of another master's file": (
+        dataclasses.replace(REGISTERED, inspect=False),
+        see(origin=None),
+        [NoteOrigin()],
+    ),
     "registered, file gone": (
         REGISTERED,
         see(published=None),

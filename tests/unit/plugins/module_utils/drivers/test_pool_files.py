@@ -118,6 +118,8 @@ def test_a_small_record_is_replaced_at_once(pool):
     (pool / "masters" / ".sources" / "m.json").write_text("{", encoding="utf-8")
     with pytest.raises(ToolFailed, match="cannot read"):
         volumes.read_json(path, "master m")
+    with pytest.raises(ToolFailed, match="cannot read"):
+        volumes.list_origins(str(pool))
 
 
 def test_free_room_is_known_before_the_pool_is_made(pool):
