@@ -17,18 +17,23 @@ class ActionModule(CatalogAction):
     only_reads = True
 
     def perform(self) -> dict[str, t.Any]:
-        """Refuse what belongs to somebody by now, and have the provider remove the rest."""
+        """Refuse what belongs to somebody by now, and have the provider remove the rest.
+
+        A new server may get the address of one that is gone, and with it what is just removed: so that is told.
+        """
         remains = self.get_list("remains")
-        for item in remains:
-            self._require_nobodys(item)
         if not remains:
             return {"changed": False, "objects": []}
+        for item in remains:
+            self._require_nobodys(item)
         result: dict[str, t.Any] = self._execute_module(
             module_name="encompass.images.sweep", module_args=dict(self._task.args), task_vars=self.task_vars
         )
+        for item in remains:
+            self._require_nobodys(item, since=" since it was to be removed, and may lack it")
         return result
 
-    def _require_nobodys(self, item: t.Mapping[str, t.Any]) -> None:
+    def _require_nobodys(self, item: t.Mapping[str, t.Any], since: str = "") -> None:
         owner = ""
         if item.get("type") == "directory":
             name = str(item.get("path")).rpartition("/")[2]
@@ -37,7 +42,7 @@ class ActionModule(CatalogAction):
             owner = next((f"machine {row.name}" for row in self.catalog.find("machine") if _has(row.body, item)), "")
         if owner:
             what = item.get("path") or item.get("domain") or item.get("address")
-            raise Conflict(f"{item.get('type')} {what}", f"it belongs to {owner}", remedy="Verify again.")
+            raise Conflict(f"{item.get('type')} {what}", f"it belongs to {owner}{since}", remedy="Verify again.")
 
 
 def _has(machine: t.Mapping[str, t.Any], item: t.Mapping[str, t.Any]) -> bool:
