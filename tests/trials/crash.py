@@ -31,6 +31,8 @@ from tests.trials.hooks.crash_hook import Point, kill_run
 from tests.trials.operations import OPERATIONS, Operation
 
 VICTIMS = ("controller", "module", "libvirtd")
+_VERIFY_EVERY = 5
+"""What is as in an undisturbed run was verified there; so often it is verified all the same."""
 PEER = "peer"
 """The libvirtd of the other provider, which dies where one is asked for something that concerns both."""
 
@@ -59,6 +61,7 @@ class Trial:
         self.steps: list[Step] = []
         self.state: list[str] = []
         self.seconds = 0.0
+        self._judged = 0
         for call in operation.before:
             call.start(site).wait().require_success()
         self._beginning = Checkpoint(site)
@@ -72,7 +75,11 @@ class Trial:
         self._operation.settle(self._site)
         self.state = self._site.describe()
         unseen = set(self._operation.workers) - {step.who for step in self.steps}
-        faults = [*self._site.find_faults(), *(f"no step of the {who} was seen" for who in unseen)]
+        faults = [
+            *self._site.find_faults(),
+            *self._site.verify(),
+            *(f"no step of the {who} was seen" for who in unseen),
+        ]
         return [f"undisturbed: {fault}" for fault in faults]
 
     def list_points(self) -> list[tuple[Point, str]]:
@@ -119,7 +126,9 @@ class Trial:
         again = self._operation.again or self._operation.call
         self._site.finish(lambda: again.start(self._site))
         self._operation.settle(self._site)
-        return [*compare(self.state, self._site.describe()), *self._site.find_faults()]
+        problems = [*compare(self.state, self._site.describe()), *self._site.find_faults()]
+        self._judged += 1
+        return [*problems, *(self._site.verify() if problems or self._judged % _VERIFY_EVERY == 0 else [])]
 
 
 def list_victims(step: Step, following: Step | None) -> list[str]:

@@ -139,14 +139,14 @@ class CrashSite(SpanningSite):
             host.exec("rm", "-rf", EXTRA)
 
     def find_faults(self) -> list[str]:
-        """Return what is wrong whatever was done: operations without an end, remains, and what verify finds."""
+        """Return what is wrong whatever was done: operations without an end, remains, gaps in histories."""
         faults = [f"operation {verb} has no end" for verb in self._list_running()]
-        faults += self.left_in_staging()
-        faults += read_catalog(self).gaps
+        return [*faults, *self.left_in_staging(), *read_catalog(self).gaps]
+
+    def verify(self) -> list[str]:
+        """Return what verify finds."""
         found = self.controller.run("encompass.images.verify", encompass_verify_fail_on="warning")
-        if found.returncode or any(found.changed.values()):
-            faults.append(found.stdout[-1500:])
-        return faults
+        return [found.stdout[-1500:]] if found.returncode or any(found.changed.values()) else []
 
     def _list_running(self) -> list[str]:
         with contextlib.closing(sqlite3.connect(f"file:{self.controller.catalog}?mode=ro", uri=True)) as store:
