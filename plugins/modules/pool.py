@@ -46,7 +46,9 @@ options:
         choices: [dir]
         default: dir
       shared:
-        description: Whether other providers have the same directory at the same path.
+        description:
+          - Whether other providers have the same directory at the same path.
+          - The file system must have POSIX locks, as NFS, CephFS and GFS2 have.
         type: bool
         default: false
 """
