@@ -175,7 +175,7 @@ def _check_source(
     request: MasterRequest, volume: MasterVolume, found: MasterVolumeSeen, made: VolumeOrigin | None
 ) -> None:
     """Refuse a source that is not what this version was made of: a version never changes."""
-    if made is None or (found.published is None and not volume.digest):
+    if made is None or not made.sha256 or (found.published is None and not volume.digest):
         return
     holds = found.source.sha256 if found.source else ""
     if volume.source and (volume.disk or 1) != (made.disk or 1):

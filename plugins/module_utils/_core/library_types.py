@@ -67,6 +67,7 @@ class VolumeOrigin:
     """What one published file was made of.
 
     ``path``, ``format``, ``sha256`` and ``fingerprint`` are the source's, ``disk`` is as in :class:`MasterVolume`.
+    ``sha256`` and ``fingerprint`` are empty where nobody has read the source: another master had brought the file.
     """
 
     digest: str

@@ -217,7 +217,8 @@ class MasterVerb:
             return SourceSeen(seen, header, made.sha256)
         if header is not None:
             refuse_file(header, volume.format, request.limits, file=seen)
-        return SourceSeen(seen, header, self._hash(seen, subject) if wanted or made is not None else "")
+        is_compared = made is not None and made.sha256
+        return SourceSeen(seen, header, self._hash(seen, subject) if wanted or is_compared else "")
 
     def _hash(self, seen: FileSeen, subject: str) -> str:
         key = f"{seen.path} {seen.fingerprint}"

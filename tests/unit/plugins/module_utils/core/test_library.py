@@ -124,6 +124,11 @@ PLANNED = {
         see(origin=None),
         [NoteOrigin()],
     ),
+    "registered, the file was there before its source was read": (
+        dataclasses.replace(REGISTERED, inspect=False),
+        see(origin=Origin((dataclasses.replace(MADE, sha256="", fingerprint=""),))),
+        [],
+    ),
     "registered, file gone": (
         REGISTERED,
         see(published=None),
