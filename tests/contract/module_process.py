@@ -48,6 +48,11 @@ def run_module(name: str, options: dict, *, check_mode: bool = False) -> dict:
     return finish_module(start_module(name, options, check_mode=check_mode))
 
 
+def is_unchanged(result: dict) -> bool:
+    """Tell whether a module found nothing to do; what failed before it did anything has found that out of nothing."""
+    return not result.get("failed") and not result["changed"]
+
+
 def _main() -> None:
     sys.path.insert(0, sys.argv[1])
     from ansible.module_utils import basic

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.guests import LAYOUT, OFFSET, Clone, customize, make_master, run
-from tests.contract.module_process import start_module
+from tests.contract.module_process import is_unchanged, start_module
 from tests.contract.pools import make_layout, mounted_tmpfs
 
 pytest.importorskip("guestfs", reason="the Python binding of libguestfs is not installed")
@@ -233,7 +233,7 @@ def test_secrets_are_told_by_path_and_kind(captured: Captured) -> None:
 def test_a_second_run_changes_nothing(pool: Pool, changed: Clone, captured: Captured) -> None:
     before = pool.list_all()
     again = capture([pool.entry(changed)])
-    assert not again["changed"]
+    assert is_unchanged(again)
     assert again["objects"][0]["record"] == captured.record
     assert pool.list_all() == before
 

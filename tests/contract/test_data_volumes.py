@@ -25,7 +25,7 @@ from ansible_collections.encompass.images.plugins.plugin_utils._planning.data_vo
 from ansible_collections.encompass.images.plugins.plugin_utils._planning.request import DataVolume
 
 from tests.contract.conftest import Store
-from tests.contract.module_process import run_module
+from tests.contract.module_process import is_unchanged, run_module
 from tests.contract.pools import MIB, PoolDir, qemu_img
 from tests.contract.project import Project
 
@@ -71,7 +71,7 @@ def test_volumes_are_made_once_and_keep_what_is_in_them(pool: PoolDir) -> None:
     raw.write_bytes(qcow2.read_bytes()[:4096] + bytes(3 * MIB - 4096))
     qemu_img("bench", "-f", "qcow2", "-w", "-c", 1, "--pattern=7", qcow2)
     before = pool.snapshot()
-    assert not make(*entries)["changed"]
+    assert is_unchanged(make(*entries))
     assert pool.snapshot() == before
 
 
@@ -105,7 +105,7 @@ def test_a_volume_in_use_neither_grows_nor_goes(pool: PoolDir) -> None:
     try:
         assert daemon.stdout is not None
         daemon.stdout.readline()  # it greets once it has the volume open
-        assert not make(entry(pool))["changed"]
+        assert is_unchanged(make(entry(pool)))
         larger = entry(pool, size_mib=65)
         assert "it is in use" in make(larger)["msg"]
         assert "it is open" in make(entry(pool), state="absent")["msg"]
@@ -115,7 +115,7 @@ def test_a_volume_in_use_neither_grows_nor_goes(pool: PoolDir) -> None:
         daemon.communicate()
     assert make(entry(pool), state="absent")["changed"]
     assert not path.parent.exists()
-    assert not make(entry(pool), state="absent")["changed"]
+    assert is_unchanged(make(entry(pool), state="absent"))
 
 
 def test_what_a_killed_run_left_is_removed_and_what_is_there_is_not_replaced(pool: PoolDir) -> None:
@@ -160,7 +160,7 @@ def test_file_systems_are_made_once_in_one_appliance(pool: PoolDir) -> None:
         assert tags.stdout.strip() == label
     flat.unlink()
     before = pool.snapshot()
-    assert not make(entry(pool, filesystem="ext4", label="other"))["changed"]
+    assert is_unchanged(make(entry(pool, filesystem="ext4", label="other")))
     assert pool.snapshot() == before
 
 

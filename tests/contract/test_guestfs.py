@@ -29,7 +29,7 @@ from ansible_collections.encompass.images.plugins.module_utils._module.inspectin
 from ansible_collections.encompass.images.plugins.module_utils._module.runner import Job, Outcome, run_job
 
 from tests.contract.guests import LAYOUT, Clone, customize, fingerprint, list_tree, make_master, run
-from tests.contract.module_process import start_module
+from tests.contract.module_process import is_unchanged, start_module
 from tests.contract.pools import mounted_tmpfs
 from tests.lab.commands import wait_until
 
@@ -260,7 +260,7 @@ def test_a_killed_run_is_finished_and_all_is_taken_back_byte_by_byte(master: Pat
     assert record["identity"]["host_keys"]["rsa"] == fingerprint(tree / "etc/ssh/ssh_host_rsa_key.pub")
     assert record.keys() == planned["objects"][0]["record"].keys()
     assert "hush" not in str(finished)
-    assert not customize(present)["changed"]
+    assert is_unchanged(customize(present))
 
     absent = customize({**present, "state": "absent"})
     assert not absent["failed"], absent.get("msg")

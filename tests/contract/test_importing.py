@@ -36,7 +36,7 @@ from ansible_collections.encompass.images.tests.corpus.headers import vmdk
 from ansible_collections.encompass.images.tests.corpus.packages import ova
 
 from tests.contract.conftest import Store
-from tests.contract.module_process import run_module, start_module
+from tests.contract.module_process import is_unchanged, run_module, start_module
 from tests.contract.pools import MIB, PoolDir, make_layout, make_raw, qemu_img
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
@@ -312,7 +312,7 @@ def test_only_what_the_owner_of_the_key_signed_is_taken(kind, request, pool, off
     signed = image.with_name("image.qcow2.sig")
     result = publish({**entry, "signature": {**signature, "file": str(signed)}})
     assert not result["failed"], result
-    assert not publish(entry)["changed"]
+    assert is_unchanged(publish(entry))
 
 
 def test_a_tool_that_lacks_is_told_to_be_installed(offered, monkeypatch, tmp_path):
@@ -361,7 +361,7 @@ def test_each_disk_of_a_package_can_become_a_volume(pool, raw, tmp_path):
     assert not result["failed"], result
     for source, volume in zip((raw, other), result["objects"][0]["record"]["volumes"]):
         qemu_img("compare", "-f", "raw", "-F", "qcow2", source, volume["path"])
-    assert not publish({**entry, "volumes": volumes})["changed"]
+    assert is_unchanged(publish({**entry, "volumes": volumes}))
     exchanged = [{**volume, "disk": 3 - volume["disk"]} for volume in volumes]
     assert "it was made of disk 1 of its package, not of disk 2" in publish({**entry, "volumes": exchanged})["msg"]
     assert (

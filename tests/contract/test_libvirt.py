@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.module_process import is_unchanged
 from tests.contract.provider import NETWORK, Provider
 from tests.lab import images
 from tests.lab.hosts import LabHosts
@@ -188,7 +189,7 @@ def test_a_network_runs_four_times_and_is_removed(provider: Provider) -> None:
     assert changed["objects"][0]["steps"][1].startswith("redefine (mode)")
     removed = provider.module("network", state="absent", networks=[{"name": "four"}])
     assert removed["changed"]
-    assert not provider.module("network", state="absent", networks=[{"name": "four"}])["changed"]
+    assert is_unchanged(provider.module("network", state="absent", networks=[{"name": "four"}]))
 
 
 def test_a_subnet_that_is_taken_is_refused(provider: Provider) -> None:
@@ -223,9 +224,9 @@ def test_an_address_runs_four_times_and_is_released(provider: Provider) -> None:
     assert planned["objects"][0]["record"] == done["objects"][0]["record"]
     for flags in ((), ("--inactive",)):
         assert provider.mac(1) in provider.virsh("net-dumpxml", NETWORK, *flags)
-    assert not provider.module("assign", state="unassigned", machines=machines)["changed"]
+    assert is_unchanged(provider.module("assign", state="unassigned", machines=machines))
     assert provider.module("assign", state="unassigned", release=True, machines=machines)["changed"]
-    assert not provider.module("assign", state="unassigned", release=True, machines=machines)["changed"]
+    assert is_unchanged(provider.module("assign", state="unassigned", release=True, machines=machines))
     assert provider.mac(1) not in provider.virsh("net-dumpxml", NETWORK, "--inactive")
 
 
@@ -235,7 +236,7 @@ def test_an_address_that_holds_only_now_is_made_to_last(provider: Provider) -> N
     machines = [provider.assignment(2)]
     assert provider.module("assign", machines=machines)["changed"]
     assert provider.mac(2) in provider.virsh("net-dumpxml", NETWORK, "--inactive")
-    assert not provider.module("assign", machines=machines)["changed"]
+    assert is_unchanged(provider.module("assign", machines=machines))
     provider.module("assign", state="unassigned", release=True, machines=machines)
 
 
@@ -259,7 +260,7 @@ def test_an_address_that_cannot_be_had_is_refused(provider: Provider, changes: d
 def test_many_addresses_are_reserved_at_once(provider: Provider) -> None:
     machines = [provider.assignment(number) for number in range(10, 18)]
     assert not provider.module("assign", machines=machines)["failed"]
-    assert not provider.module("assign", machines=machines)["changed"]
+    assert is_unchanged(provider.module("assign", machines=machines))
     assert not provider.module("assign", state="unassigned", release=True, machines=machines)["failed"]
 
 
@@ -276,7 +277,7 @@ def test_a_machine_lives(provider: Provider) -> None:
     attached = provider.item("attach", machines=[machine])
     assert (planned["changed"], attached["changed"], attached["failed"]) == (True, True, False)
     assert planned["record"] == attached["record"]
-    assert not provider.item("attach", machines=[machine])["changed"]
+    assert is_unchanged(provider.item("attach", machines=[machine]))
     grown = {**machine, "memory_mib": 128}
     assert provider.item("attach", machines=[grown])["steps"][0].startswith("redefine (memory_mib)")
 
@@ -299,9 +300,9 @@ def test_a_machine_lives(provider: Provider) -> None:
 
     stopped = provider.item("activate", state="inactive", machines=[activation])
     assert stopped["record"] == {"stage": "attached", "answered": None, "stopped": "shut down"}
-    assert not provider.item("activate", state="inactive", machines=[activation])["changed"]
+    assert is_unchanged(provider.item("activate", state="inactive", machines=[activation]))
     assert provider.item("attach", state="detached", machines=[grown])["changed"]
-    assert not provider.item("attach", state="detached", machines=[grown])["changed"]
+    assert is_unchanged(provider.item("attach", state="detached", machines=[grown]))
     assert provider.virsh("list", "--all", "--name") == ""
     provider.module("assign", state="unassigned", release=True, machines=[provider.assignment(1)])
 
@@ -343,11 +344,11 @@ def test_a_machine_that_is_not_attached_cannot_start(provider: Provider) -> None
 def test_a_uefi_machine_leaves_no_variables_behind(provider: Provider) -> None:
     machine = {**provider.machine(1), "firmware": "uefi", "memory_mib": 256}
     assert not provider.item("attach", machines=[machine])["failed"]
-    assert not provider.item("attach", machines=[machine])["changed"]
+    assert is_unchanged(provider.item("attach", machines=[machine]))
     assert not provider.item("activate", machines=[provider.activation(machine, ready=None)])["failed"]
     stores = provider.host.exec("ls", "/var/lib/libvirt/qemu/nvram").stdout
     assert "machine-1" in stores
-    assert not provider.item("attach", machines=[machine])["changed"]
+    assert is_unchanged(provider.item("attach", machines=[machine]))
     provider.virsh("destroy", "machine-1")
     assert not provider.item("attach", state="detached", machines=[machine])["failed"]
     assert "machine-1" not in provider.host.exec("ls", "/var/lib/libvirt/qemu/nvram").stdout
@@ -421,7 +422,7 @@ def test_a_provider_is_discovered(provider: Provider) -> None:
     provider.item("assign", machines=[provider.assignment(1)])
     pools = [{"name": "default", "path": provider.pool}, {"name": "gone", "path": "/srv/local/gone"}]
     seen = provider.module("discover", pools=pools, networks=[{"name": NETWORK}])
-    assert not seen["changed"]
+    assert is_unchanged(seen)
     about = seen["provider"]
     assert (about["virt_type"], about["virt_reason"]) == ("qemu", "/dev/kvm is not there")
     assert (about["lock_manager"], about["arch"], about["firmwares"]) == ("lockd", "x86_64", ["bios", "uefi"])

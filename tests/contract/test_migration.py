@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 
+from tests.contract.module_process import is_unchanged
 from tests.contract.provider import NETWORK, Provider
 from tests.lab import images
 from tests.lab.hosts import LabHosts
@@ -72,14 +73,14 @@ def test_a_stopped_machines_files_arrive_whole_or_not_at_all(
     item = moving(here, guest)
     there.host.exec("mkdir", "-p", f"{OTHER}/clones/clone-1")  # stale, from an earlier try
     assert run(here, there, "sent", item)["changed"]
-    assert not run(here, there, "sent", item)["changed"]
+    assert is_unchanged(run(here, there, "sent", item))
     arrival = f"{OTHER}/.staging/clone~clone-1~arrival"
     there.host.exec("sh", "-c", f"cp {arrival}/root.qcow2 /tmp/whole; printf x >>{arrival}/root.qcow2")
     spoilt = run(there, here, "received", item)
     assert "is not what was sent" in spoilt["msg"]
     there.host.exec("cp", "/tmp/whole", f"{arrival}/root.qcow2")
     assert run(there, here, "received", item)["changed"]
-    assert not run(there, here, "received", item)["changed"]
+    assert is_unchanged(run(there, here, "received", item))
     for name in ("root", "srv"):
         volume = f"{OTHER}/clones/clone-1/{name}.qcow2"
         assert f"{OTHER}/masters/mini.qcow2" in there.host.exec("qemu-img", "info", "-f", "qcow2", volume).stdout
@@ -123,7 +124,7 @@ def test_a_running_machine_is_taken_back_or_goes_on_there(
     assert done["changed"], done
     assert here.virsh("list", "--all", "--name") == ""
     assert there.virsh("domstate", guest["name"]) == "running"
-    assert not run(here, there, "migrated", item)["changed"]
+    assert is_unchanged(run(here, there, "migrated", item))
     running, defined = (there.virsh("dumpxml", *words, guest["name"]) for words in ([], ["--inactive"]))
     for text in (running, defined):
         assert f"{OTHER}/clones/clone-1/root.qcow2" in text

@@ -17,7 +17,7 @@ from ansible_collections.encompass.images.plugins.module_utils._drivers import v
 
 from tests.contract.guests import customize
 from tests.contract.layouts import System, list_system, make_systems, opened
-from tests.contract.module_process import run_module, start_module
+from tests.contract.module_process import is_unchanged, run_module, start_module
 from tests.contract.pools import MIB, PoolDir, make_raw
 from tests.contract.test_masters import publish, published, run_in_process
 
@@ -83,7 +83,7 @@ def test_a_file_that_is_lost_is_made_again_and_the_other_stays(pool: PoolDir, im
     ]
     assert publish(entry_of(pool, registered))["changed"]
     assert (second.exists(), first.stat().st_ino) == (True, before)
-    assert not publish(entry_of(pool, images))["changed"]
+    assert is_unchanged(publish(entry_of(pool, images)))
     make_raw(Path(images[1]["source"]), data_bytes=MIB, virtual_bytes=8 * MIB)
     assert "it was made of other bytes" in publish(entry_of(pool, images))["msg"]
     assert "it was made of 2 volumes, and 1 are given" in publish(entry_of(pool, images[:1]))["msg"]
@@ -112,7 +112,7 @@ def test_what_is_killed_between_two_names_leaves_nothing(
     result = publish(entry_of(pool, images))
     assert f"remove what a killed run left: {stray}" in result["objects"][0]["steps"]
     assert {volume["digest"] for volume in result["objects"][0]["record"]["volumes"]} == digests(pool)
-    assert not publish(entry_of(pool, images))["changed"]
+    assert is_unchanged(publish(entry_of(pool, images)))
 
 
 def test_an_overlay_on_any_file_keeps_the_master(pool: PoolDir, images: list[dict[str, str]]) -> None:
@@ -174,7 +174,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     kept = {key: entry[key] for key in ("name", "directory", "volumes", "layout")}
     asked = {**kept, "hardware": master["hardware"], "master": "web-v2", "pool_path": str(pool.path)}
     captured = run_whole("capture", {"clones": [asked], "virt_type": "qemu"})
-    assert not run_module("capture", {"clones": [asked], "virt_type": "qemu"})["changed"]
+    assert is_unchanged(run_module("capture", {"clones": [asked], "virt_type": "qemu"}))
     files = [Path(volume["path"]) for volume in captured["volumes"]]
     with opened(*files, read_only=True) as handle:
         listed = list_system(handle, dataclasses.replace(system, mounts=MOUNTS), 0)

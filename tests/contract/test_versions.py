@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.conftest import Store
+from tests.contract.module_process import is_unchanged
 from tests.contract.pools import MIB, make_layout, make_raw, qemu_img
 from tests.contract.project import Project
 
@@ -174,8 +175,8 @@ def test_a_version_that_is_there_already_is_made_current_forward_and_backward(th
     assert (back["changed"], back["objects"][0]["steps"]) == (True, ["make it current in place of version 3"])
     assert (planned["changed"], planned["objects"], planned["shown"]) == (True, back["objects"], back["shown"])
     assert three.current() == 2
-    assert not three.task(entry, state="available")["changed"]
-    assert not three.add("image-3", version=3)["changed"]
+    assert is_unchanged(three.task(entry, state="available"))
+    assert is_unchanged(three.add("image-3", version=3))
     forward = three.add("image-3", version=3, current=True)
     assert (forward["changed"], three.current()) == (True, 3)
     # An older version that is added later does not take over by itself.
@@ -189,8 +190,8 @@ def test_deprecation_and_back(three):
     done = three.task(entry, state="deprecated")
     assert done["objects"][0]["steps"] == ["deprecate it", "have version 2 be current in its place"]
     assert (three.masters()[3], three.current()) == ("deprecated", 2)
-    assert not three.task(entry, state="deprecated")["changed"]
-    assert not three.add("image-3", version=3)["changed"]
+    assert is_unchanged(three.task(entry, state="deprecated"))
+    assert is_unchanged(three.add("image-3", version=3))
     assert three.task(entry, state="available")["changed"]
     assert (three.masters()[3], three.current()) == ("available", 2)
 
@@ -227,8 +228,8 @@ def test_what_is_used_is_not_deleted_but_may_be_left_for_later(three):
     assert later["deferred"][0]["name"] == "web-v1"
     assert "and 2 more depend on it" in later["deferred"][0]["reason"]
     assert (three.masters()[1], len(three.files())) == ("deprecated", 3)
-    assert not three.task(entry, state="absent", when_unused=True)["changed"]
-    assert not three.task(state="absent")["changed"]
+    assert is_unchanged(three.task(entry, state="absent", when_unused=True))
+    assert is_unchanged(three.task(state="absent"))
     for number in range(1, 8):
         three.put("clone", f"spare-{number}", None)
     gone = three.digest(1)
@@ -238,7 +239,7 @@ def test_what_is_used_is_not_deleted_but_may_be_left_for_later(three):
     assert (swept["changed"], swept["deleted"], swept["deferred"]) == (True, ["web-v1"], [])
     assert gone not in three.files()
     assert three.masters() == {2: "available", 3: "available"}
-    assert not three.task(state="absent")["changed"]
+    assert is_unchanged(three.task(state="absent"))
 
 
 def test_who_declares_a_version_again_wants_to_have_it(three):
@@ -246,7 +247,7 @@ def test_who_declares_a_version_again_wants_to_have_it(three):
     three.task({"function": "web", "version": 1}, state="absent", when_unused=True)
     assert three.add("image-1", version=1)["objects"][0]["steps"] == ["do not delete it"]
     three.put("clone", "spare", None)
-    assert not three.task(state="absent")["changed"]
+    assert is_unchanged(three.task(state="absent"))
 
 
 def test_each_provider_deletes_its_own_copy_and_the_last_one_the_record(three):

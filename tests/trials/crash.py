@@ -31,10 +31,10 @@ from tests.trials.hooks.crash_hook import Point, kill_run
 from tests.trials.operations import OPERATIONS, Operation
 
 VICTIMS = ("controller", "module", "libvirtd")
-_VERIFY_EVERY = 5
-"""What is as in an undisturbed run was verified there; so often it is verified all the same."""
 PEER = "peer"
 """The libvirtd of the other provider, which dies where one is asked for something that concerns both."""
+_VERIFY_EVERY = 5
+"""What is as in an undisturbed run was verified there; so often it is verified all the same."""
 
 
 @dataclass

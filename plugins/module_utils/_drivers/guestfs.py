@@ -117,11 +117,6 @@ class Appliance:
         journaled = filesystem in ("ext3", "ext4")
         return journaled and "needs_recovery" in self.handle.tune2fs_l(device)["Filesystem features"]
 
-    def release(self, subject: str) -> None:
-        """Unmount what inspecting has mounted."""
-        with explained(subject):
-            self.handle.umount_all()
-
     def make_file_system(self, guest: str, filesystem: str, label: str, *, subject: str) -> None:
         """Make an empty file system on a guest's first volume, as a whole; what was on it is lost."""
         handle = self.handle

@@ -35,20 +35,15 @@ def hold_objects(
     kind: str, names: t.Sequence[str], *, wait_s: float = WAIT_S, lock_file: pathlib.Path | None = None
 ) -> t.Iterator[dict[str, EncompassError]]:
     """Hold the objects' locks; yield the errors of those that somebody else still holds after ``wait_s``."""
-    descriptor = _open(lock_file or LOCK_FILE, f"{kind} {', '.join(names)}")
-    try:
-        deadline = time.monotonic() + wait_s
-        busy: dict[str, EncompassError] = {}
-        for name in names:
-            if not _lock_before(descriptor, _offset_of(kind, name), deadline):
-                busy[name] = StillRunning(
-                    f"{kind} {name}",
-                    "an earlier operation on it is still running on this provider",
-                    remedy="Wait for it to end and run again.",
-                )
-        yield busy
-    finally:
-        os.close(descriptor)
+    with _hold(lock_file or LOCK_FILE, kind, names, wait_s=wait_s, subject=f"{kind} {', '.join(names)}") as busy:
+        yield {
+            name: StillRunning(
+                f"{kind} {name}",
+                "an earlier operation on it is still running on this provider",
+                remedy="Wait for it to end and run again.",
+            )
+            for name in busy
+        }
 
 
 @contextlib.contextmanager
@@ -59,26 +54,32 @@ def hold_contents(
 
     Masters of the same content have the same file, and whoever publishes or deletes it has to see who else has it.
     """
-    with _ONE_THREAD:
-        descriptor = _open(pathlib.Path(lock_file), subject)
-        try:
-            if not _lock_all(descriptor, sorted(set(digests)), wait_s, subject):
-                raise StillRunning(
-                    subject,
-                    "a master with the same content is just being published or deleted",
-                    remedy="Wait for that to end and run again.",
-                )
-            yield
-        finally:
-            os.close(descriptor)
+    names = sorted(set(digests))
+    with _ONE_THREAD, _hold(pathlib.Path(lock_file), "content", names, wait_s=wait_s, subject=subject) as busy:
+        if busy:
+            raise StillRunning(
+                subject,
+                "a master with the same content is just being published or deleted",
+                remedy="Wait for that to end and run again.",
+            )
+        yield
 
 
-def _lock_all(descriptor: int, digests: t.Sequence[str], wait_s: float, subject: str) -> bool:
-    deadline = time.monotonic() + wait_s
+@contextlib.contextmanager
+def _hold(
+    lock_file: pathlib.Path, kind: str, names: t.Sequence[str], *, wait_s: float, subject: str
+) -> t.Iterator[list[str]]:
+    """Hold the locks of these names; yield those that somebody else still holds after ``wait_s``."""
+    descriptor = _open(lock_file, subject)
     try:
-        return all(_lock_before(descriptor, _offset_of("content", digest), deadline) for digest in digests)
-    except OSError as exc:  # a network's file system may have no locks
-        raise explain_os_error(subject, "lock its files in the pool", exc) from exc
+        deadline = time.monotonic() + wait_s
+        try:
+            busy = [name for name in names if not _lock_before(descriptor, _offset_of(kind, name), deadline)]
+        except OSError as exc:  # a network's file system may have no locks
+            raise explain_os_error(subject, "lock it", exc) from exc
+        yield busy
+    finally:
+        os.close(descriptor)
 
 
 def _open(lock_file: pathlib.Path, subject: str) -> int:

@@ -29,10 +29,12 @@ _SUBVOLUME = re.compile(r"btrfsvol:/dev/sd[a-z]+(\d*)/(.+)")
 def inspect_system(handle: t.Any, subject: str) -> dict[str, t.Any]:
     """Return ``{firmware, software, packages, layout, sealed}`` of the only system in an appliance.
 
-    Its file systems stay mounted. Raises :class:`Unsupported` when libguestfs finds no operating system, or several.
+    Raises :class:`Unsupported` when libguestfs finds no operating system, or several.
     """
     with explained(subject):
-        return _inspect(handle, subject)
+        told = _inspect(handle, subject)
+        handle.umount_all()
+        return told
 
 
 def _inspect(handle: t.Any, subject: str) -> dict[str, t.Any]:

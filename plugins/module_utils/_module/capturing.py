@@ -229,7 +229,6 @@ class CaptureVerb:
             return guest, appliance.list_unclean(guest.name, guest.mounts, subject=subject)
         unclean = appliance.list_unclean_devices(subject)  # before inspecting mounts them, which replays their journals
         inspected = inspect_system(appliance.handle, subject)
-        appliance.release(subject)
         kind = inspected["software"]["type"]
         if kind != "linux":
             raise Unsupported(subject, f"its system is {kind}, and only Linux becomes a master")

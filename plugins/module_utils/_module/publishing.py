@@ -61,7 +61,8 @@ def withdraw_volumes(request: MasterRequest, digests: t.Collection[str], subject
 
 def remove_leftovers(request: MasterRequest, paths: t.Collection[str], subject: str) -> None:
     """Remove what a killed run left; a file that got its name, and that another master has by now, stays."""
-    with hold_contents(request.pool.lock_file, [pathlib.Path(path).stem for path in paths], subject):
+    digests = [pathlib.Path(path).stem for path in paths]  # of those that have a name
+    with hold_contents(request.pool.lock_file, digests, subject):
         shared = {request.pool.master_file(digest) for digest in find_shared(request)}
         for path in paths:
             if path not in shared:
