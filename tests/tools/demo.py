@@ -22,6 +22,7 @@ from tests.tools.collection_path import PROJECT
 BIN = PROJECT / ".venv/bin"
 STATE = PROJECT / ".state" / "demo"
 IMAGE = STATE / "web-server.qcow2"
+CATALOG = STATE / "catalog.sqlite"
 DAEMONS = STATE / "daemons.json"
 INVENTORY = "inventory/demo"
 POOL = Path("/var/lib/encompass-demo")
@@ -40,6 +41,10 @@ The servers keep running.
 def show() -> None:
     """Build the master's image and deploy."""
     require_root_rights()
+    if POOL.exists() and not CATALOG.exists():
+        raise SystemExit(
+            f"demo: {POOL} is of a demo of another checkout: run make demo-clean there, or here if that one is gone"
+        )
     STATE.mkdir(parents=True, exist_ok=True)
     build_image()
     before = find_daemons()
@@ -55,13 +60,16 @@ def show() -> None:
 def clean() -> None:
     """Remove the servers, the master, the network and the pool."""
     require_root_rights()
-    if (STATE / "catalog.sqlite").exists() and POOL.exists():  # else an earlier clean came as far as below
+    if CATALOG.exists() and POOL.exists():
         play("retire", "-e", json.dumps({"encompass_retire": ["web"]}))
         absent = {"state": "absent", "masters": [{"function": "web-server", "version": 1, "pool": POOL.name}]}
         module = ["-m", "encompass.images.master", "-a", json.dumps(absent)]
         call([f"{BIN}/ansible", "-i", INVENTORY, "this-machine", *module])
+    for domain in find_domains():  # of a checkout that is gone, and its catalog with it
+        for verb in ("destroy", "undefine"):
+            virsh(verb, domain, check=False)
     for verb in ("net-destroy", "net-undefine"):
-        as_root("virsh", "-q", "-c", "qemu:///system", verb, NETWORK, check=False)
+        virsh(verb, NETWORK, check=False)
     for process in started_daemons():
         as_root("kill", str(process.pid), check=False)
     as_root("rm", "-rf", POOL)
@@ -97,6 +105,29 @@ def remember_daemons(before: set[ProcessId]) -> None:
 def started_daemons() -> list[ProcessId]:
     records = json.loads(DAEMONS.read_text(encoding="ascii")) if DAEMONS.exists() else []
     return [process for process in (ProcessId(**record) for record in records) if process.is_alive()]
+
+
+def find_domains() -> list[str]:
+    """Return the UUIDs of the domains that have disks in the demo's pool; none where libvirt does not answer."""
+    domains = virsh("list", "--all", "--uuid", check=False).split()
+    return [domain for domain in domains if f"{POOL}/" in virsh("domblklist", domain)]
+
+
+def virsh(*arguments: str, check: bool = True) -> str:
+    """Return what virsh prints; what it complains of is only of interest where its success is."""
+    argv: list[str | Path] = [
+        "sh",
+        PROJECT / "tests/tools/as_root.sh",
+        "virsh",
+        "-q",
+        "-c",
+        "qemu:///system",
+        *arguments,
+    ]
+    found = subprocess.run(argv, cwd=PROJECT, check=False, capture_output=True, text=True)
+    if check and found.returncode:
+        raise SystemExit(f"demo: virsh {' '.join(arguments)} failed: {found.stderr.strip()}")
+    return found.stdout
 
 
 def play(name: str, *arguments: str) -> None:
