@@ -118,11 +118,10 @@ class ActionModule(CatalogAction):
         # The deployment first: when another run has it, that is what this run has to be told.
         tx.put("deployment", plan.name, {**body, "leaving": leaving} if leaving else body, verb=verb, owner=owner)
         tx.put_all(plan.rows, verb="place", owner=owner)
-        targets = plan.targets
-        if len(targets) == 1 and plan.body is not None:
-            if not left:
-                return ""
-            targets = list(dict.fromkeys([*targets, *tx.get_some(left)]))
+        if len(plan.targets) == 1 and plan.body is not None and not left:
+            return ""
+        # What a killed run has finished is in no plan any more, and has to be released all the same.
+        targets = list(dict.fromkeys([*plan.targets, *tx.get_some(left)]))
         return tx.begin(verb, targets, owner=owner, lease_s=DEPLOYMENT_LEASE_S).id
 
 

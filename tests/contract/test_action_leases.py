@@ -114,6 +114,28 @@ def test_what_was_seen_of_one_provider_gets_no_older_by_changes_on_another(catal
     assert make_action(place, catalog, **{**WANTED, "observed": observed}).perform()["changed"]
 
 
+def test_what_a_killed_run_held_is_released_with_what_it_left_to_do(catalog, dead):
+    """Its volume is finished, and only the end of that is not written down; there is other work to be done."""
+    wanted = {**WANTED, "deployments": [{**WEB, "count": 1, "data": [{"name": "db", "size_mib": 16}]}]}
+    killed = make_action(place, catalog, **wanted)
+    killed.run_owner = lambda: dead
+    (outer,) = killed.perform()["operations"]
+    (volume,) = catalog.find("volume")
+    inner = catalog.begin("make_volume", [volume.key], owner=dead, alongside=[outer])
+    with catalog.transaction() as tx:
+        tx.put("volume", volume.name, {**volume.body, "stage": "available"})
+    data = [{key: volume.body[key] for key in ("path", "virtual_bytes")}]
+    again = make_action(place, catalog, **{**wanted, "observed": {"hv1": {**make_seen(), "data": data}}})
+
+    (operation,) = again.perform()["operations"]
+
+    running = catalog.operations("running")
+    assert [found.id for found in running] == [operation]
+    assert {outer, inner.id} <= set(running[0].recovered)
+    catalog.commit(operation, {})
+    assert catalog.require(*volume.key).lease is None
+
+
 @pytest.mark.parametrize(
     ("module", "options"), [(activate, {}), (settle, {"expected": {}})], ids=["activate", "settle"]
 )

@@ -118,7 +118,7 @@ OPERATIONS: t.Mapping[str, Operation] = {
     ),
     "migrate_live": Operation(migrate(live=True), (deploy(data=DATA),)),
     "migrate_cold": Operation(migrate(live=False), (deploy(data=DATA),)),
-    "maintain": Operation(MAINTAIN, (deploy(),)),
+    "maintain": Operation(MAINTAIN, (deploy(),), workers=("controller",)),
     "capture": Operation(CAPTURE, (deploy(), MAINTAIN)),
     "prove": Operation(
         Call("capture", {"encompass_capture": ["web-1"], "encompass_capture_prove": True}), (deploy(), MAINTAIN)
@@ -129,6 +129,6 @@ OPERATIONS: t.Mapping[str, Operation] = {
     "grow": Operation(deploy(data=[{**DATA[0], "size_mib": 24}]), (deploy(data=DATA),)),
     "hypervisor": Operation(MORE_POOLS, reset=CrashSite.forget_extra_pool, workers=("module",)),
     "retire": Operation(RETIRE, (deploy(data=DATA),)),
-    "repair": Operation(Call("verify", {"encompass_verify_repair": True}), (deploy(), SPOIL)),
+    "repair": Operation(Call("verify", {"encompass_verify_repair": True}), (deploy(), SPOIL), workers=("module",)),
     "move_catalog": Operation(MOVE, (deploy(),), CrashSite.bring_catalog_back, MOVE_AGAIN, workers=("controller",)),
 }
