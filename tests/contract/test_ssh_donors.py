@@ -194,7 +194,8 @@ def mounted(disk: Disk, tmp_path: Path) -> t.Iterator[Path]:
         yield place
     finally:
         run("fsfreeze", "-u", place, check=False)
-        run("umount", place)
+        # whoever tried to write while it was frozen holds it a moment longer
+        wait_until(lambda: run("umount", place, check=False).returncode == 0, timeout_s=20, what=f"release of {place}")
 
 
 def freezing_of(session: DonorSession, disk: Disk, wanted: str = "auto", limit_s: float = 20) -> Freezing:
