@@ -21,6 +21,9 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+# Where libguestfs keeps root's appliance. Building one takes as long as starting it, and all hosts' are the same.
+APPLIANCE = Path("/var/tmp/.guestfs-0")
+
 # /dev is made by hand: only these nodes of the machine are seen by a host
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse", "net/tun")
 
@@ -127,6 +130,9 @@ def mount_root(plan: HostPlan, root: Path) -> None:
     for name, mode in {"run": "755", "tmp": "1777", "var/tmp": "1777", "dev": "755"}.items():
         call("mount", "-t", "tmpfs", "-o", f"mode={mode}", "tmpfs", root / name)
     (root / "run/lock").mkdir(mode=0o1777)
+    APPLIANCE.mkdir(exist_ok=True)
+    (root / APPLIANCE.relative_to("/")).mkdir()
+    call("mount", "--bind", APPLIANCE, root / APPLIANCE.relative_to("/"))
     # nothing of what the machine's root does at each login
     home = Path(plan.directory, "home")
     home.mkdir(mode=0o700, exist_ok=True)
